@@ -1,0 +1,1 @@
+CREATE INDEX "messages_scheduled" ON "messages" USING btree ("tenant_id","user_id","scheduled_for") WHERE "messages"."scheduled_for" is not null;

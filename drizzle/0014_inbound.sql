@@ -1,0 +1,1 @@
+CREATE INDEX "inbound_raw_finished" ON "inbound_raw" USING btree ("finished_at") WHERE "inbound_raw"."status" <> 'pending' and ("inbound_raw"."status" <> 'recorded' or "inbound_raw"."message_id" is null);

@@ -1,0 +1,2 @@
+ALTER TABLE "domain_records" DROP CONSTRAINT "domain_records_purpose";--> statement-breakpoint
+ALTER TABLE "domain_records" ADD CONSTRAINT "domain_records_purpose" CHECK ("domain_records"."purpose" in ('proof', 'mx', 'spf', 'dkim', 'dmarc', 'return_path'));

@@ -1,0 +1,1 @@
+ALTER TABLE "api_key_uses" ADD COLUMN "requests" bigint DEFAULT 0 NOT NULL;

@@ -1,0 +1,343 @@
+import { listOf, PageQuery } from "../lib/page";
+import { feature, op } from "../lib/route";
+import { anotherId, idOf, Moment, pathId, pathIdAnd, z } from "../lib/validate";
+import { answerInvitation, invite, listInvitations } from "./invitations";
+import { addMembers, joinChannel, listMembers, removeMember, setRole, updateOwnMembership } from "./members";
+import { PERMISSIONS, type Verb } from "./permissions";
+import { listReaders, markAllRead, markRead, markUnread, recountUnread, unreadTotals } from "./reads";
+import { INVITATION_STATUSES, MEMBER_ROLES } from "./schema";
+import { TypeSettings } from "./settings";
+import { deleteType, listTypes, putType } from "./types";
+
+export const memberRoutes = feature();
+
+const Role = z.enum(MEMBER_ROLES);
+const Member = z
+  .object({
+    userId: z.uuid(),
+    role: Role,
+    displayName: z.string().nullable(),
+    avatarUrl: z.string().nullable(),
+    joinedAt: Moment,
+  })
+  .openapi("Member");
+const members = { tag: "Members", path: "/channels/{id}/members", params: pathId("channel") } as const;
+const member = {
+  ...members,
+  path: "/channels/{id}/members/{userId}",
+  params: pathIdAnd("channel", { userId: anotherId("user", "userId") }),
+} as const;
+
+memberRoutes.openapi(
+  op({
+    ...members,
+    id: "listMembers",
+    method: "get",
+    scope: "channels:read",
+    summary: "List a channel's members",
+    query: z.strictObject({ ...PageQuery, role: Role.optional() }),
+    returns: listOf(Member),
+  }),
+  async (c) => c.json(await listMembers(c.var.ctx, c.req.valid("param").id, c.req.valid("query")), 200),
+);
+memberRoutes.openapi(
+  op({
+    ...members,
+    id: "addMembers",
+    method: "post",
+    scope: "channels:write",
+    summary: "Add members",
+    body: z.strictObject({
+      members: z
+        .array(z.strictObject({ userId: idOf("user"), role: Role.optional() }))
+        .min(1)
+        .max(100),
+    }),
+    status: 204,
+  }),
+  async (c) => {
+    await addMembers(c.var.ctx, c.req.valid("param").id, c.req.valid("json").members);
+    return c.body(null, 204);
+  },
+);
+memberRoutes.openapi(
+  op({
+    ...member,
+    id: "setMemberRole",
+    method: "patch",
+    scope: "channels:write",
+    summary: "Give a member another role",
+    body: z.strictObject({ role: Role }),
+    status: 204,
+  }),
+  async (c) => {
+    const { id, userId } = c.req.valid("param");
+    await setRole(c.var.ctx, id, userId, c.req.valid("json").role);
+    return c.body(null, 204);
+  },
+);
+memberRoutes.openapi(
+  op({
+    ...member,
+    id: "removeMember",
+    method: "delete",
+    scope: "channels:write",
+    summary: "Remove a member, or leave",
+    status: 204,
+  }),
+  async (c) => {
+    const { id, userId } = c.req.valid("param");
+    await removeMember(c.var.ctx, id, userId);
+    return c.body(null, 204);
+  },
+);
+
+const own = { tag: "Members", path: "/channels/{id}/own", params: pathId("channel") } as const;
+memberRoutes.openapi(
+  op({
+    ...own,
+    id: "updateOwnMembership",
+    method: "patch",
+    scope: "channels:write",
+    summary: "Mute, pin, archive or hide a channel for yourself",
+    body: z.strictObject({
+      muted: z.boolean().optional(),
+      pinned: z.boolean().optional(),
+      archived: z.boolean().optional(),
+      hidden: z.boolean().optional(),
+      clearHistory: z.boolean().optional(),
+    }),
+    returns: z.object({
+      muted: z.boolean(),
+      pinnedAt: Moment.nullable(),
+      archivedAt: Moment.nullable(),
+      hidden: z.boolean(),
+    }),
+  }),
+  async (c) => c.json(await updateOwnMembership(c.var.ctx, c.req.valid("param").id, c.req.valid("json")), 200),
+);
+memberRoutes.openapi(
+  op({
+    ...own,
+    id: "joinChannel",
+    method: "post",
+    path: "/channels/{id}/join",
+    scope: "channels:write",
+    summary: "Join a public channel",
+    status: 204,
+  }),
+  async (c) => {
+    await joinChannel(c.var.ctx, c.req.valid("param").id);
+    return c.body(null, 204);
+  },
+);
+
+const Invitation = z
+  .object({
+    id: z.uuid(),
+    channelId: z.uuid(),
+    userId: z.uuid(),
+    invitedBy: z.uuid().nullable(),
+    role: Role,
+    status: z.enum(INVITATION_STATUSES),
+    answeredAt: Moment.nullable(),
+    createdAt: Moment,
+  })
+  .openapi("Invitation");
+const invitation = { tag: "Members", path: "/channels/{id}/invitations", params: pathId("channel") } as const;
+
+memberRoutes.openapi(
+  op({
+    ...invitation,
+    id: "inviteUser",
+    method: "post",
+    scope: "channels:write",
+    summary: "Invite a user",
+    body: z.strictObject({ userId: idOf("user") }),
+    returns: Invitation,
+    status: 201,
+  }),
+  async (c) => c.json(await invite(c.var.ctx, c.req.valid("param").id, c.req.valid("json").userId), 201),
+);
+memberRoutes.openapi(
+  op({
+    tag: "Members",
+    path: "/invitations",
+    id: "listInvitations",
+    method: "get",
+    scope: "channels:read",
+    summary: "List your invitations",
+    query: z.strictObject({
+      ...PageQuery,
+      status: z.enum(INVITATION_STATUSES).optional(),
+      channelId: idOf("channel").optional(),
+    }),
+    returns: listOf(Invitation),
+  }),
+  async (c) => c.json(await listInvitations(c.var.ctx, c.req.valid("query")), 200),
+);
+memberRoutes.openapi(
+  op({
+    ...invitation,
+    id: "acceptInvitation",
+    method: "post",
+    path: "/channels/{id}/invitations/accept",
+    scope: "channels:write",
+    summary: "Accept your invitation",
+    returns: Invitation,
+  }),
+  async (c) => c.json(await answerInvitation(c.var.ctx, c.req.valid("param").id, true), 200),
+);
+memberRoutes.openapi(
+  op({
+    ...invitation,
+    id: "rejectInvitation",
+    method: "post",
+    path: "/channels/{id}/invitations/reject",
+    scope: "channels:write",
+    summary: "Reject your invitation",
+    returns: Invitation,
+  }),
+  async (c) => c.json(await answerInvitation(c.var.ctx, c.req.valid("param").id, false), 200),
+);
+
+const Seq = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+const Mark = z.object({ readSeq: z.int(), readAt: Moment.nullable(), unread: z.int(), unreadMentions: z.int() });
+const reads = { tag: "Reads", path: "/channels/{id}/read", params: pathId("channel") } as const;
+
+memberRoutes.openapi(
+  op({
+    ...reads,
+    id: "markRead",
+    method: "post",
+    scope: "channels:write",
+    summary: "Mark a channel read up to a number",
+    body: z.strictObject({ seq: Seq, private: z.boolean().default(false) }),
+    returns: Mark,
+  }),
+  async (c) => {
+    const { seq, private: isPrivate } = c.req.valid("json");
+    return c.json(await markRead(c.var.ctx, c.req.valid("param").id, seq, isPrivate), 200);
+  },
+);
+memberRoutes.openapi(
+  op({
+    ...reads,
+    id: "markUnread",
+    method: "post",
+    path: "/channels/{id}/unread",
+    scope: "channels:write",
+    summary: "Mark a channel unread from a number on",
+    body: z.strictObject({ seq: Seq.min(1) }),
+    returns: Mark,
+  }),
+  async (c) => c.json(await markUnread(c.var.ctx, c.req.valid("param").id, c.req.valid("json").seq), 200),
+);
+memberRoutes.openapi(
+  op({
+    ...reads,
+    id: "recountUnread",
+    method: "get",
+    path: "/channels/{id}/unread",
+    scope: "channels:read",
+    summary: "Count what is unread anew, from the messages themselves",
+    returns: Mark,
+  }),
+  async (c) => c.json(await recountUnread(c.var.ctx, c.req.valid("param").id), 200),
+);
+memberRoutes.openapi(
+  op({
+    tag: "Reads",
+    path: "/read-all",
+    id: "markAllRead",
+    method: "post",
+    scope: "channels:write",
+    summary: "Mark all your channels read",
+    status: 204,
+  }),
+  async (c) => {
+    await markAllRead(c.var.ctx);
+    return c.body(null, 204);
+  },
+);
+memberRoutes.openapi(
+  op({
+    tag: "Reads",
+    path: "/unread",
+    id: "getUnread",
+    method: "get",
+    scope: "channels:read",
+    summary: "What is unread over all your channels",
+    returns: z.object({ channels: z.int(), messages: z.int(), mentions: z.int(), threads: z.int() }),
+  }),
+  async (c) => c.json(await unreadTotals(c.var.ctx), 200),
+);
+memberRoutes.openapi(
+  op({
+    ...reads,
+    id: "listReaders",
+    method: "get",
+    path: "/channels/{id}/messages/{messageId}/reads",
+    params: pathIdAnd("channel", { messageId: anotherId("message", "messageId") }),
+    scope: "channels:read",
+    summary: "Who has read a message, and when",
+    query: z.strictObject(PageQuery),
+    returns: listOf(z.object({ userId: z.uuid(), displayName: z.string().nullable(), readAt: Moment })),
+  }),
+  async (c) => {
+    const { id, messageId } = c.req.valid("param");
+    return c.json(await listReaders(c.var.ctx, id, messageId, c.req.valid("query")), 200);
+  },
+);
+
+const Standing = z.enum([...MEMBER_ROLES, "none", "own"]);
+const Permissions = z.partialRecord(z.enum(Object.keys(PERMISSIONS) as [Verb, ...Verb[]]), z.array(Standing).max(6));
+const ChannelType = z
+  .object({
+    name: z.string(),
+    settings: z.record(z.string(), z.unknown()),
+    permissions: z.record(z.string(), z.array(z.string())),
+    updatedAt: Moment,
+  })
+  .openapi("ChannelType");
+const TypeName = z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, "Lower-case letters, digits, _ and -.");
+const types = { tag: "Channels", path: "/channel-types" } as const;
+const type = { ...types, path: "/channel-types/{name}", params: z.strictObject({ name: TypeName }) } as const;
+
+memberRoutes.openapi(
+  op({
+    ...types,
+    id: "listChannelTypes",
+    method: "get",
+    scope: "channels:read",
+    summary: "List your channel types",
+    returns: z.object({ data: z.array(ChannelType) }),
+  }),
+  async (c) => c.json({ data: await listTypes(c.var.ctx) }, 200),
+);
+memberRoutes.openapi(
+  op({
+    ...type,
+    id: "putChannelType",
+    method: "put",
+    scope: "tenant:write",
+    summary: "Set what channels of a type may do, and which roles may do what",
+    body: z.strictObject({ settings: TypeSettings.optional(), permissions: Permissions.optional() }),
+    returns: ChannelType,
+  }),
+  async (c) => c.json(await putType(c.var.ctx, c.req.valid("param").name, c.req.valid("json") as never), 200),
+);
+memberRoutes.openapi(
+  op({
+    ...type,
+    id: "deleteChannelType",
+    method: "delete",
+    scope: "tenant:write",
+    summary: "Delete a type that no channel has",
+    status: 204,
+  }),
+  async (c) => {
+    await deleteType(c.var.ctx, c.req.valid("param").name);
+    return c.body(null, 204);
+  },
+);

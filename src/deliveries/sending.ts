@@ -1,0 +1,111 @@
+import { type Opened, openAccount, type Stored, sandboxAccount, useAccount } from "../integrations/accounts";
+import { logFault } from "../lib/log";
+import { type Group, type Outgoing, ProviderError, type Sent } from "../providers/provider";
+import { groupsOf } from "./groups";
+import { newMails } from "./mails";
+import type { Known } from "./receipts";
+import { attemptsMost, retryDelay } from "./schedule";
+
+/** As `door.claim_outbound` hands it over. */
+export type Claimed = Omit<Known, "integrationId" | "providerMessageId" | "claimedUntil"> &
+  Omit<Outgoing, "mail"> & {
+    tenantId: string;
+    claim: string;
+    /** Why it is given up without an attempt. */
+    refusal: string | null;
+    /** Because its recipient is sent nothing any more. */
+    suppressed: boolean;
+    account: ClaimedAccount | null;
+  };
+type ClaimedAccount = Stored & { status: "active" | "failing" | "disabled" };
+
+export type Result = { claimed: Claimed; callBackIn: number | null; accountFault: boolean } & (
+  | ({ outcome: "sent" } & Sent)
+  | { outcome: "failed" | "suppressed"; error: string; details?: Record<string, unknown> }
+  | { outcome: "again"; error: string; seconds: number; details?: Record<string, unknown> }
+);
+
+/** A Worker may hold six connections. */
+const CONCURRENCY = 6;
+const PATIENCE_MS = 15_000;
+
+type WaitUntil = (work: Promise<unknown>) => void;
+
+export async function sendAll(env: Env, claimed: readonly Claimed[], waitUntil: WaitUntil): Promise<Result[]> {
+  const accounts = new Map<string, Promise<Opened>>();
+  const opened = (one: Claimed) => {
+    const key = `${one.tenantId} ${one.account?.id}`;
+    const known = accounts.get(key) ?? open(env, one);
+    accounts.set(key, known);
+    return known;
+  };
+  const refused = claimed.flatMap(refusalOf);
+  const going = claimed.filter((one) => refusalOf(one).length === 0);
+  const mails = newMails(env.FILES, going);
+  const outgoing = (one: Claimed): Outgoing => ({ ...one, mail: () => mails.of(one) });
+  const waiting = groupsOf(going).values();
+  const results = [...refused];
+  const lane = async () => {
+    for (const group of waiting) {
+      results.push(...(await send(env, group, group.map(outgoing), opened, waitUntil)));
+      for (const one of group) mails.done(one);
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, lane));
+  return results;
+}
+
+async function open(env: Env, { tenantId, account }: Claimed): Promise<Opened> {
+  return account ? openAccount(env, tenantId, account) : sandboxAccount(tenantId);
+}
+
+/** What is given up without asking anybody. */
+function refusalOf(claimed: Claimed): Result[] {
+  const error = claimed.refusal ?? (claimed.attempt > attemptsMost(claimed.medium) ? "attempts_exhausted" : null);
+  const outcome = claimed.suppressed ? "suppressed" : "failed";
+  return error === null ? [] : [{ claimed, callBackIn: null, accountFault: false, outcome, error }];
+}
+
+/** One call to a provider, which decides for all that went out by it. */
+async function send(
+  env: Env,
+  group: readonly Claimed[],
+  outgoing: readonly Outgoing[],
+  opened: (one: Claimed) => Promise<Opened>,
+  waitUntil: WaitUntil,
+): Promise<Result[]> {
+  let callBackIn: number | null = null;
+  const callLater = (seconds: number) => {
+    callBackIn = seconds;
+  };
+  try {
+    const account = await opened(group[0]!).catch(unreadable);
+    const sent = await useAccount(
+      env,
+      account,
+      PATIENCE_MS,
+      (provider, own, io) => provider.send(outgoing as unknown as Group, own, io),
+      { waitUntil, callBackIn: callLater },
+    );
+    return group.map((claimed) => ({ claimed, callBackIn, accountFault: false, outcome: "sent", ...sent }));
+  } catch (error) {
+    return group.map((claimed) => ({ claimed, callBackIn: null, ...judge(claimed, error) }));
+  }
+}
+
+function unreadable(error: unknown): never {
+  logFault("outbound", error);
+  throw new ProviderError("retry", "account_unreadable", { accountFault: true });
+}
+
+/** What a provider foresaw, it has judged itself; the rest may pass, and its text is for the log alone. */
+function judge({ attempt, medium }: Claimed, thrown: unknown) {
+  if (!(thrown instanceof ProviderError)) logFault("outbound", thrown);
+  const known =
+    thrown instanceof ProviderError ? thrown : new ProviderError("retry", "The provider could not be asked.");
+  const error = known.message.slice(0, 1000);
+  const told = { error, accountFault: known.accountFault, details: known.details };
+  if (known.verdict === "suppress") return { outcome: "suppressed" as const, ...told };
+  const seconds = known.verdict === "giveUp" ? null : retryDelay(medium, attempt, known.retryAfterSeconds);
+  return seconds === null ? { outcome: "failed" as const, ...told } : { outcome: "again" as const, seconds, ...told };
+}

@@ -1,0 +1,152 @@
+import { sql } from "drizzle-orm";
+import { asSystem } from "../auth/system";
+import { announce, recordEvents, recordedIn } from "../events/service";
+import { described, objectKey } from "../files/objects";
+import type { Context } from "../lib/context";
+import { askDoor, asTenant, db } from "../lib/db";
+import { ApiError } from "../lib/errors";
+import { logFault } from "../lib/log";
+import { headerValues, type Mail } from "../mail/mail";
+import { readMail } from "../mail/read";
+import { type InboundMessage, rawKey } from "./arrival";
+import { type Answer, answerLater } from "./auto-reply";
+import { cluesOf, filesOf, type MailFile, recordInbound } from "./recording";
+import { hearReports } from "./reports";
+
+/** As `door.claim_inbound` hands it over. */
+export type ClaimedRaw = {
+  tenantId: string;
+  id: string;
+  inboxId: string;
+  source: string;
+  envelopeFrom: string;
+  envelopeTo: string;
+  tag: string | null;
+  route: string;
+  size: number;
+  sha256: string;
+  attempt: number;
+  /** The inbox's own. */
+  address: string;
+  autoReply: boolean;
+};
+
+const CLAIM_MOST = 20;
+const QUEUE_MS = 60_000;
+const SWEEP_MS = 20_000;
+const ATTEMPTS_MOST = 8;
+/** Of small mails so many are read at a time; of larger ones one, as an isolate has 128 MB. */
+const LANES = 6;
+const SMALL_BYTES = 500_000;
+
+/** Consumer of the inbound queue. */
+export async function readQueued(env: Env, bodies: InboundMessage[], ctx: ExecutionContext): Promise<void> {
+  const places = bodies.map(({ tenantId, rawId }) => ({ t: tenantId, id: rawId }));
+  const end = Date.now() + QUEUE_MS;
+  for (let i = 0; i < places.length && Date.now() < end; i += CLAIM_MOST)
+    await readSome(env, places.slice(i, i + CLAIM_MOST), ctx);
+}
+
+/** Each minute: what a crash or a lost message left behind. */
+export async function sweepInbound(env: Env, ctx: ExecutionContext): Promise<void> {
+  const end = Date.now() + SWEEP_MS;
+  while (Date.now() < end && (await readSome(env, null, ctx)) === CLAIM_MOST);
+}
+
+async function readSome(env: Env, places: { t: string; id: string }[] | null, ctx: ExecutionContext): Promise<number> {
+  const row = await askDoor<{ claimed: ClaimedRaw[] }>(env, "select door.claim_inbound($1::jsonb, $2) as claimed", [
+    places && JSON.stringify(places),
+    CLAIM_MOST,
+  ]);
+  const claimed = row?.claimed ?? [];
+  const small = claimed.filter(({ size }) => size <= SMALL_BYTES).values();
+  const lane = async () => {
+    for (const raw of small) await readOne(env, raw, ctx);
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  for (const raw of claimed.filter(({ size }) => size > SMALL_BYTES)) await readOne(env, raw, ctx);
+  return claimed.length;
+}
+
+/** What fails here is tried again when its claim has lapsed, and given up in the end, with the raw mail kept. */
+async function readOne(env: Env, raw: ClaimedRaw, ctx: ExecutionContext): Promise<void> {
+  const waitUntil = (work: Promise<unknown>) => ctx.waitUntil(work);
+  try {
+    const object = await env.FILES.get(rawKey(raw.tenantId, raw.id));
+    const mail = object && (await readMail(await object.bytes()));
+    await asSystem(env, raw.tenantId, waitUntil, (system) => settle(system, raw, mail));
+  } catch (error) {
+    logFault("inbound", error);
+    if (raw.attempt < ATTEMPTS_MOST) return;
+    await asSystem(env, raw.tenantId, waitUntil, (system) => fail(system, raw, "attempts_exhausted")).catch((second) =>
+      logFault("inbound", second),
+    );
+  }
+}
+
+async function settle(ctx: Context, raw: ClaimedRaw, mail: Mail | null): Promise<void> {
+  if (!mail) return fail(ctx, raw, "raw_lost");
+  if (mail.failure) return fail(ctx, raw, mail.failure);
+  if (goesRound(mail, raw.address)) return void (await asTenant(ctx, [settled(raw, "looping", null)]));
+  const clues = await cluesOf(ctx, raw, mail);
+  await hearReports(ctx, raw, mail, clues);
+  const files = await storeAttachments(ctx, raw, mail);
+  const answer = raw.autoReply ? answerLater(ctx, raw, mail, clues) : null;
+  const isThere = await recorded(ctx, { raw, mail, files, clues }, answer);
+  if (!isThere) await forgetAttachments(ctx, files);
+}
+
+const TRIES = 5;
+
+/** Once more, where another mail joined conversations meanwhile. */
+async function recorded(ctx: Context, read: Parameters<typeof recordInbound>[1], answer: Answer): Promise<boolean> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await recordInbound(ctx, read, answer);
+    } catch (error) {
+      const passing = error instanceof ApiError && ["conflict", "unavailable"].includes(error.code);
+      if (!passing || tries === TRIES) throw error;
+    }
+  }
+}
+
+const OWN_HOPS = 4;
+const HOPS = 60;
+
+/** A mail that has been here again and again, or anywhere too often. */
+function goesRound(mail: Mail, address: string): boolean {
+  const received = headerValues(mail, "received");
+  const own = headerValues(mail, "delivered-to").filter((to) => to.toLowerCase().includes(address)).length;
+  const forUs = received.filter((hop) => hop.toLowerCase().includes(`for <${address}>`)).length;
+  return Math.max(own, forUs) > OWN_HOPS || received.length > HOPS;
+}
+
+async function storeAttachments(ctx: Context, raw: ClaimedRaw, mail: Mail): Promise<MailFile[]> {
+  const files = await filesOf(raw, mail);
+  for (const [i, file] of files.entries())
+    await ctx.env.FILES.put(objectKey(ctx.tenantId, file.id), mail.attachments[i]!.content, described(file));
+  return files;
+}
+
+/** Of a mail that did not become a message, nothing but its bytes is kept. */
+async function forgetAttachments(ctx: Context, files: MailFile[]): Promise<void> {
+  if (files.length > 0) await ctx.env.FILES.delete(files.map(({ id }) => objectKey(ctx.tenantId, id)));
+}
+
+const settled = (raw: ClaimedRaw, status: "failed" | "looping", error: string | null) =>
+  db.execute(sql`select settle_inbound(${raw.id}::uuid, ${status}, ${error}, null)`);
+
+async function fail(ctx: Context, raw: ClaimedRaw, reason: string): Promise<void> {
+  const batch = await asTenant(ctx, [
+    settled(raw, "failed", reason),
+    recordEvents(ctx, [
+      {
+        type: "email.failed",
+        stream: { kind: "tenant", id: ctx.tenantId },
+        data: { rawId: raw.id, inboxId: raw.inboxId, reason },
+        about: { medium: "email", inboxId: raw.inboxId },
+      },
+    ]),
+  ]);
+  announce(ctx, recordedIn(batch));
+}

@@ -1,0 +1,187 @@
+import { folded } from "../contacts/service";
+import { fromBase64 } from "../lib/crypto";
+import { ApiError, type Violation } from "../lib/errors";
+import { escapeHtml } from "../mail/html-entities";
+import { textOfHtml } from "../mail/html-lines";
+import type { EmailAnswer, NewEmail, Recipient } from "./input";
+
+export type Addressee = { address: string; name: string | null };
+export type Enclosure = {
+  /** Of a file that is there; a new one has its bytes instead. */
+  fileId: string | null;
+  content?: Uint8Array<ArrayBuffer>;
+  name: string | null;
+  contentType: string | null;
+  contentId: string | null;
+  inline: boolean;
+};
+
+/** All that a mail says, whoever it goes on with; composed when it is sent. */
+export type Letter = {
+  to: Addressee[];
+  cc: Addressee[];
+  bcc: Addressee[];
+  /** Null: to the address by which answers find their message. */
+  replyTo: Addressee[] | null;
+  subject: string;
+  text: string;
+  /** Of the text, what its writer wrote anew. */
+  written: string;
+  html: string | null;
+  inReplyTo: string | null;
+  references: string[];
+  quotedId: string | null;
+  headers: { name: string; value: string }[];
+  enclosures: Enclosure[];
+  stream: string;
+  tags: string[];
+  metadata: Record<string, unknown>;
+  /** How it came to be, for its `why`. */
+  mode: "new" | EmailAnswer["mode"];
+};
+
+export const refused = (...errors: Violation[]) => new ApiError("invalid_request", undefined, { errors });
+
+const RECIPIENTS_MOST = 50;
+
+/** Names of hosts in other scripts travel as ASCII. */
+function asciiAddress(address: string, path: string): string {
+  const at = address.lastIndexOf("@");
+  const host = address.slice(at + 1);
+  const domain = URL.parse(`http://${host}`)?.hostname ?? "";
+  const sound = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$/.test(domain);
+  if (!sound || !/[^\d.]/.test(domain)) throw refused({ path, message: "The domain of this address cannot be." });
+  return `${address.slice(0, at)}@${domain}`;
+}
+
+export const addressees = (given: readonly Recipient[], path: string): Addressee[] =>
+  given.map((one, i) => {
+    const { address, name = null } = typeof one === "string" ? { address: one } : one;
+    return { address: asciiAddress(address, `${path}.${i}`), name: name || null };
+  });
+
+/** Each address once, where it stands first. */
+function withoutDoubles({ to, cc, bcc }: Pick<Letter, "to" | "cc" | "bcc">) {
+  const seen = new Set<string>();
+  const first = (list: Addressee[]) =>
+    list.filter(({ address }) => {
+      const key = folded(address);
+      return !seen.has(key) && seen.add(key);
+    });
+  const all = { to: first(to), cc: first(cc), bcc: first(bcc) };
+  if (seen.size === 0) throw refused({ path: "to", message: "A mail goes to somebody." });
+  if (seen.size > RECIPIENTS_MOST)
+    throw refused({ path: "to", message: `A mail goes to at most ${RECIPIENTS_MOST} recipients, in to, cc and bcc.` });
+  return all;
+}
+
+/** What is common to a new mail and an answer. */
+export function letterOf(input: NewEmail | EmailAnswer): Letter {
+  const { headers, tags, replyTo, metadata, stream, html = null } = input;
+  const text = input.text ?? (html === null ? "" : textOfHtml(html));
+  return {
+    to: addressees(input.to ?? [], "to"),
+    cc: addressees(input.cc, "cc"),
+    bcc: addressees(input.bcc, "bcc"),
+    replyTo: replyTo ? addressees(replyTo, "replyTo") : null,
+    subject: input.subject ?? "",
+    ...{ text, written: text, html, metadata, stream, inReplyTo: null, references: [], quotedId: null, mode: "new" },
+    headers: Object.entries(headers).map(([name, value]) => ({ name, value })),
+    enclosures: input.attachments.map(enclosureOf),
+    tags: [...new Set(tags.map((tag) => (typeof tag === "string" ? tag : `${tag.name}=${tag.value}`)))],
+  };
+}
+
+function enclosureOf({ fileId, content, name, contentType, contentId }: NewEmail["attachments"][number], i: number) {
+  const rest = { name: name ?? null, contentType: contentType ?? null, contentId: contentId ?? null };
+  const inline = contentId !== undefined;
+  if (content === undefined) return { fileId: fileId!, ...rest, inline };
+  try {
+    return { fileId: null, content: fromBase64(content), ...rest, inline };
+  } catch {
+    throw refused({ path: `attachments.${i}.content`, message: "It is not base64." });
+  }
+}
+
+function mustSaySomething({ text, html, enclosures }: Letter): void {
+  if (text.trim() === "" && html === null && enclosures.length === 0)
+    throw refused({ path: "text", message: "A mail has text, html or attachments." });
+}
+
+/** What goes out: it says something, to somebody. */
+export function finished(letter: Letter): Letter {
+  mustSaySomething(letter);
+  return { ...letter, ...withoutDoubles(letter) };
+}
+
+/** As answered_mail hands it over. */
+export type Answered = {
+  messageId: string;
+  direction: "inbound" | "outbound";
+  inboxId: string;
+  rfcId: string;
+  subject: string;
+  date: string;
+  text: string | null;
+  html: string | null;
+  references: string[];
+  recipients: (Addressee & { kind: string })[];
+  own: string[];
+  files: { fileId: string; contentId: string | null; inline: boolean }[];
+};
+
+const untagged = (address: string): string => folded(address).replace(/\+[^@]*@/, "@");
+
+/** A reply goes to whom the mail asks for, else to who wrote it; an answer to our own goes on to whom that went. */
+export function answering(answered: Answered, input: EmailAnswer): Letter {
+  const letter = letterOf(input);
+  const named = (...kinds: string[]) =>
+    answered.recipients.filter(({ kind }) => kinds.includes(kind)).map(({ address, name }) => ({ address, name }));
+  const ours = new Set(answered.own.map(folded));
+  const others = (list: Addressee[]) => list.filter(({ address }) => !ours.has(untagged(address)));
+  const references = [...new Set([...answered.references, answered.rfcId])];
+  const common = { ...letter, references, quotedId: answered.messageId, mode: input.mode };
+  if (input.mode === "forward") return forwarding(answered, { ...common, subject: titled("Fwd", input, answered) });
+  const asked = named("reply_to");
+  const writer = asked.length > 0 ? asked : named("from");
+  const to = answered.direction === "outbound" ? named("to") : writer;
+  const rest = answered.direction === "outbound" ? named("cc") : others([...named("to"), ...named("cc")]);
+  return {
+    ...common,
+    to: input.to ? letter.to : to,
+    cc: input.mode === "replyAll" ? [...letter.cc, ...rest] : letter.cc,
+    subject: titled("Re", input, answered),
+    inReplyTo: answered.rfcId,
+  };
+}
+
+const titled = (prefix: "Re" | "Fwd", { subject }: EmailAnswer, answered: Answered): string =>
+  subject ??
+  (new RegExp(`^\\s*${prefix === "Re" ? "re" : "fwd?"}\\s*:`, "i").test(answered.subject)
+    ? answered.subject
+    : `${prefix}: ${answered.subject}`.slice(0, 998));
+
+const shownAs = ({ address, name }: Addressee): string => (name ? `${name} <${address}>` : address);
+
+function forwarding(answered: Answered, letter: Letter): Letter {
+  const of = (kind: string) => answered.recipients.filter((one) => one.kind === kind).map(shownAs);
+  const facts = [
+    ["From", of("from").join(", ")],
+    ["Date", new Date(answered.date).toUTCString()],
+    ["Subject", answered.subject],
+    ["To", of("to").join(", ")],
+    ["Cc", of("cc").join(", ")],
+  ].filter(([, value]) => value !== "");
+  const head = ["---------- Forwarded message ---------", ...facts.map(([name, value]) => `${name}: ${value}`)];
+  const original = answered.text ?? (answered.html === null ? "" : textOfHtml(answered.html));
+  const body = answered.html?.replace(/<!doctype[^>]*>|<\/?(html|head|body)\b[^>]*>/gi, "") ?? asHtml(original);
+  const html =
+    letter.html === null && answered.html === null
+      ? null
+      : `${letter.html ?? asHtml(letter.text)}<br><div class="gmail_quote"><div>${head.map(escapeHtml).join("<br>")}</div><br>${body}</div>`;
+  const files = answered.files.map((file): Enclosure => ({ ...file, name: null, contentType: null }));
+  const text = `${letter.text ? `${letter.text}\n\n` : ""}${head.join("\n")}\n\n${original}`;
+  return { ...letter, text, html, enclosures: [...letter.enclosures, ...files] };
+}
+
+const asHtml = (text: string): string => `<div style="white-space:pre-wrap">${escapeHtml(text)}</div>`;

@@ -1,0 +1,183 @@
+import { sql } from "drizzle-orm";
+import { folded } from "../contacts/service";
+import { announce, RECORDED, type Recorded } from "../events/service";
+import { candidatesByType } from "../events/subscribers";
+import { mediaType, OCTETS } from "../files/types";
+import type { Context } from "../lib/context";
+import { sha256Hex } from "../lib/crypto";
+import { asTenant, db } from "../lib/db";
+import { plainName } from "../lib/file-names";
+import { newId } from "../lib/ids";
+import { own } from "../lib/rows";
+import { originalOf } from "../mail/bounce-reports";
+import type { Mail, Mailbox } from "../mail/mail";
+import { replyOf } from "../mail/reply";
+import { flagsOf, signalsOf } from "../mail/signals";
+import { verdictsOf } from "../mail/verdicts";
+import { rawKey } from "./arrival";
+import type { Answer } from "./auto-reply";
+import type { ClaimedRaw } from "./consumer";
+import { referencesOf } from "./joining";
+import { inboundRaw } from "./schema";
+import { readToken, tokenReference } from "./tokens";
+
+/** Of what the writer wrote, shown as the message; the mail has it all. */
+export const TEXT_MOST = 40_000;
+/** Longer bodies are in the raw mail alone. */
+const BODY_MOST = 2_000_000;
+
+const TYPES = [
+  "channel.created",
+  "channel.merged",
+  "message.moved",
+  "message.new",
+  "message.pending",
+  "message.shadowed",
+  "email.received",
+  "email.unauthenticated",
+];
+
+const plain = (text: string, most: number): string => text.slice(0, most).replaceAll("\0", "").toWellFormed();
+export const whole = (text: string | null): string | null =>
+  text === null || text.length > BODY_MOST ? null : plain(text, BODY_MOST);
+
+/** Servers whose word on a sender is believed. */
+export const authservIds = (env: Env): string[] => env.AUTHSERV_IDS.split(/\s+/).filter(Boolean);
+
+export type MailFile = { id: string; name: string; contentType: string; size: number; sha256: string };
+export type Clues = Awaited<ReturnType<typeof cluesOf>>;
+
+/** What a mail tells of its place: what it belongs to, and who it is from. */
+export async function cluesOf(ctx: Context, raw: ClaimedRaw, mail: Mail) {
+  const token = await readToken(ctx.env, ctx.tenantId, raw.tag);
+  const references = referencesOf({
+    messageId: mail.messageId ?? `${raw.sha256}@raw.parley`,
+    inReplyTo: mail.inReplyTo,
+    references: mail.references,
+    returned: originalOf(mail)?.messageId ?? null,
+    token: token?.kind === "reply" ? tokenReference(token.id) : null,
+  });
+  const signals = signalsOf(mail);
+  const from = mail.from ?? mail.sender ?? { name: "", address: raw.envelopeFrom };
+  const sender = { address: folded(plain(from.address, 320)), name: from.name ? plain(from.name, 255) : null };
+  return { messageId: newId(), token, references, signals, flags: flagsOf(signals), sender };
+}
+
+type Read = { raw: ClaimedRaw; mail: Mail; files: MailFile[]; clues: Clues };
+
+/** The batch's function does the rest: it knows what is there already. Tells whether the mail is there as a message. */
+export async function recordInbound(ctx: Context, { raw, mail, files, clues }: Read, answer: Answer): Promise<boolean> {
+  const { messageId, references, signals, flags, sender } = clues;
+  const channelId = newId();
+  const verdicts = verdictsOf(mail, authservIds(ctx.env));
+  const subject = plain(mail.subject, 998);
+  const now = new Date().toISOString();
+  const written = plain(replyOf(mail).text, TEXT_MOST);
+  const recorded = {
+    ...{
+      rawId: raw.id,
+      inboxId: raw.inboxId,
+      messageId,
+      channelId,
+      rfcId: references[0]!.id,
+      subject,
+      verdicts,
+      ...flags,
+    },
+    ids: references,
+    fingerprint: await fingerprintOf(mail),
+    name: subject || null,
+    contact: { id: newId(), ...sender },
+    files,
+    text: whole(mail.text),
+    html: whole(mail.html),
+    sentAt: mail.date,
+    rawKey: rawKey(ctx.tenantId, raw.id),
+    authenticated: !verdicts.unauthenticated,
+    why: { route: raw.route, tag: raw.tag, signals, verdicts },
+    recipients: recipientsOf(mail, sender),
+    created: { channel: newConversation(channelId, raw.inboxId, subject, now) },
+    receivedType: verdicts.unauthenticated ? "email.unauthenticated" : "email.received",
+    received: { messageId, inboxId: raw.inboxId, from: sender, subject, flags, verdicts },
+    webhooks: candidatesByType(ctx.snapshot, TYPES),
+    send: {
+      ...{ n: 0, id: messageId, event: newId(), direction: "inbound", kind: "text", text: written, state: "visible" },
+      ...{ silent: false, showInChannel: true, metadata: {}, mentions: [] },
+      attachments: files.map((file, i) => attachmentOf(file, mail.attachments[i]!)),
+      webhooks: candidatesByType(ctx.snapshot, ["message.new", "message.pending", "message.shadowed"]),
+    },
+  };
+  const batch = await asTenant(ctx, [
+    db.select(RECORDED).from(sql`record_inbound(${JSON.stringify(recorded)}::jsonb)`),
+    db.select({ messageId: inboundRaw.messageId }).from(inboundRaw).where(own(inboundRaw, raw.id)),
+    ...(answer ? [answer.query] : []),
+  ]);
+  announce(ctx, batch[0] as Recorded[]);
+  const isThere = (batch[1] as { messageId: string | null }[])[0]?.messageId === messageId;
+  if (isThere) answer?.announce(batch[2] as Parameters<typeof answer.announce>[0]);
+  return isThere;
+}
+
+/** Tells mails apart that bear the same id; what servers on its way add changes nothing. */
+async function fingerprintOf({ from, subject, date, text, html, attachments }: Mail): Promise<string> {
+  const parts = [from?.address.toLowerCase(), subject, date, text, html, attachments.map(({ sha256 }) => sha256)];
+  return sha256Hex(JSON.stringify(parts));
+}
+
+function recipientsOf(mail: Mail, sender: { address: string; name: string | null }) {
+  const lists: [string, Mailbox[]][] = [
+    ["sender", mail.sender ? [mail.sender] : []],
+    ["to", mail.to],
+    ["cc", mail.cc],
+    ["bcc", mail.bcc],
+    ["reply_to", mail.replyTo],
+  ];
+  const named = lists.flatMap(([kind, mailboxes]) =>
+    mailboxes.slice(0, 200).map(({ name, address }, position) => ({
+      ...{ kind, position, address: folded(plain(address, 320)), name: name ? plain(name, 255) : null },
+    })),
+  );
+  return [{ kind: "from", position: 0, ...sender }, ...named];
+}
+
+function attachmentOf(file: MailFile, { contentId, disposition, method }: Mail["attachments"][number]) {
+  const [kind] = file.contentType.split("/");
+  const type = kind === "image" || kind === "video" || kind === "audio" ? kind : "file";
+  return { id: newId(), type, fileId: file.id, metadata: { contentId, disposition, ...(method && { method }) } };
+}
+
+/** How an attachment is kept as a file. Its id follows from the mail, so that what is read twice is stored once. */
+export async function filesOf(raw: ClaimedRaw, mail: Mail): Promise<MailFile[]> {
+  return Promise.all(
+    mail.attachments.map(async ({ filename, contentType, size, sha256 }, i) => {
+      const hex = await sha256Hex(`${raw.id} ${i}`);
+      const id = `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+      return { id, name: plainName(filename ?? ""), contentType: typeOf(contentType), size, sha256 };
+    }),
+  );
+}
+
+function typeOf(given: string): string {
+  try {
+    return mediaType(given);
+  } catch {
+    return OCTETS;
+  }
+}
+
+export function newConversation(id: string, inboxId: string, name: string, now: string) {
+  return {
+    ...{
+      id,
+      inboxId,
+      medium: "email",
+      type: "email",
+      name: name || null,
+      description: null,
+      avatarUrl: null,
+      teamId: null,
+    },
+    ...{ mergedInto: null, frozen: false, slowMode: 0, cooldown: 0, language: "simple", metadata: {}, settings: {} },
+    ...{ createdBy: null, trashedAt: null, truncatedAt: null, createdAt: now, updatedAt: now },
+  };
+}

@@ -1,0 +1,136 @@
+import { sql } from "drizzle-orm";
+import { mustBeAllowed } from "../channels/access";
+import { boundsOf, type Context } from "../lib/context";
+import { asTenant, db, refuseUnless } from "../lib/db";
+import { ApiError, type ErrorCode } from "../lib/errors";
+import { spend } from "../lib/quota";
+import { withinLimit } from "../lib/rows";
+import { violations } from "../lib/validate";
+import type { Message } from "../messages/input";
+import { type EmailAnswer, NewEmail } from "./input";
+import { type Answered, answering, finished, letterOf, refused } from "./letters";
+import { forget, forgetRefused, type Outcome, type Place, type Posted, type Posting, post, tellOf } from "./outgoing";
+import { forgetPlace, placeOf, reading, record } from "./posting";
+import { scheduleEmail } from "./scheduled";
+
+/** A mail that begins a conversation. */
+export async function sendEmail(ctx: Context, inboxId: string, { sendAt, ...input }: NewEmail): Promise<Message> {
+  mustNotBeBoundToChannels(ctx);
+  const letter = finished(letterOf(input));
+  await spend(ctx, "messages", 1);
+  if (sendAt !== undefined) return scheduleEmail(ctx, { inboxId, letter, sendAt });
+  return posting(ctx, await placeOf(ctx, inboxId), (place) => ({ letter, place }));
+}
+
+/** One that goes on in a conversation. */
+export async function answerEmail(
+  ctx: Context,
+  channelId: string,
+  { sendAt, ...input }: EmailAnswer,
+): Promise<Message> {
+  const { answered, place } = await answeredIn(ctx, channelId, input.quotedId);
+  const letter = finished(answering(answered, input));
+  await spend(ctx, "messages", 1);
+  if (sendAt !== undefined) return scheduleEmail(ctx, { inboxId: answered.inboxId, channelId, letter, sendAt });
+  return posting(ctx, place, (fresh) => ({ letter, place: fresh, channelId }));
+}
+
+/** Who may write into some conversations alone begins none. */
+function mustNotBeBoundToChannels({ actor }: Context): void {
+  if (boundsOf(actor).channel) throw new ApiError("resource_not_allowed");
+}
+
+/** Once more, where what the inbox's mail bears is not what it was. */
+async function posting(ctx: Context, first: Place, make: (place: Place) => Posting): Promise<Message> {
+  let place = first;
+  for (let tries = 1; ; tries++) {
+    const posted = await post(ctx, make(place));
+    try {
+      return await record(ctx, posted);
+    } catch (error) {
+      const isStale = error instanceof ApiError && error.facts.stale === true;
+      if (!isStale || tries === 3) throw error;
+      forgetPlace(ctx, place.inboxId);
+      place = await placeOf(ctx, place.inboxId);
+    }
+  }
+}
+
+async function answeredIn(ctx: Context, channelId: string, named: string | undefined) {
+  const ofInbox = sql`(select c.inbox_id from channels c where c.tenant_id = current_tenant() and c.id = ${channelId}::uuid)`;
+  const [, , , rows] = await reading(ctx, [
+    mustBeAllowed(ctx, channelId, "message.send"),
+    refuseUnless(sql`${ofInbox} is not null`, "no_conversation"),
+    refuseUnless(
+      sql`not exists (select 1 from channels c where c.tenant_id = current_tenant() and c.id = ${channelId}::uuid and c.merged_into is not null)`,
+      "channel_merged",
+    ),
+    db
+      .select({ answered: sql<Answered | null>`a`.as("a"), place: sql<Place>`sending_place(${ofInbox})`.as("p") })
+      .from(sql`answered_mail(${channelId}::uuid, ${named ?? null}::uuid) a`),
+  ] as const);
+  const { answered, place } = rows[0]!;
+  if (!answered) throw refused({ path: "quotedId", message: "There is no such mail in this conversation." });
+  return { answered, place };
+}
+
+type Given = { path: string; message: string }[];
+export type Result = {
+  message: Message | null;
+  error: { code: string; detail: string; errors?: Given | undefined } | null;
+};
+
+const asRefusal = (error: unknown): Result => {
+  if (!(error instanceof ApiError)) throw error;
+  const { errors } = error.facts as { errors?: Given };
+  return { message: null, error: { code: error.code, detail: error.message, errors } };
+};
+
+type Recorded = { n: number } & (Outcome | { refused: { code: ErrorCode } });
+
+/** As many are composed at a time, for each may hold files in memory. */
+const LANES = 4;
+
+/** Each with an answer of its own; all in one batch. */
+export async function sendEmails(ctx: Context, inboxId: string, given: readonly unknown[]): Promise<Result[]> {
+  mustNotBeBoundToChannels(ctx);
+  forgetPlace(ctx, inboxId);
+  const place = await placeOf(ctx, inboxId);
+  await spend(ctx, "messages", given.length);
+  const made: (Posted | Result)[] = [];
+  for (let n = 0; n < given.length; n += LANES)
+    made.push(
+      ...(await Promise.all(given.slice(n, n + LANES).map((one) => postOne(ctx, place, one).catch(asRefusal)))),
+    );
+  const mails = made.flatMap((one, n) => ("mail" in one ? [{ n, ...one.mail }] : []));
+  const forgetAll = async (error: unknown) => {
+    for (const one of made) if ("mail" in one) await forgetRefused(ctx, one, error);
+    throw error;
+  };
+  const [rows] = await asTenant(ctx, [
+    db.select({ answers: sql<Recorded[]>`r`.as("r") }).from(sql`record_outbounds(${JSON.stringify(mails)}::jsonb) r`),
+    ...withinLimit("storageBytes", ctx.snapshot?.limits),
+  ]).catch(forgetAll);
+  const answers = new Map((rows as { answers: Recorded[] }[])[0]!.answers.map((one) => [one.n, one]));
+  return Promise.all(
+    made.map(async (one, n) => {
+      const answer = answers.get(n);
+      if (!answer) return "mail" in one ? asRefusal(new ApiError("internal")) : one;
+      if (!ctx.once?.answer && "refused" in answer && "mail" in one) await forget(ctx, one);
+      if ("refused" in answer) {
+        const { code, ...facts } = answer.refused;
+        return asRefusal(new ApiError(code, undefined, facts));
+      }
+      if (!ctx.once?.answer) tellOf(ctx, answer);
+      return { message: answer.message, error: null };
+    }),
+  );
+}
+
+async function postOne(ctx: Context, place: Place, given: unknown): Promise<Posted> {
+  const parsed = NewEmail.safeParse(given);
+  if (!parsed.success) throw refused(...violations({ error: parsed.error }));
+  const { sendAt, ...input } = parsed.data;
+  if (sendAt !== undefined) throw refused({ path: "sendAt", message: "Mails of a batch go out at once." });
+  return post(ctx, { letter: finished(letterOf(input)), place });
+}

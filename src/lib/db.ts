@@ -1,0 +1,122 @@
+import { type NeonQueryFunction, neon, neonConfig } from "@neondatabase/serverless";
+import { type SQL, sql } from "drizzle-orm";
+import type { BatchItem, BatchResponse } from "drizzle-orm/batch";
+import { drizzle } from "drizzle-orm/neon-http";
+import type { Context } from "./context";
+import { enterCredential } from "./credential";
+import { ApiError, constraintRefusal, databaseFault, type ErrorCode, isErrorCode } from "./errors";
+
+/** Builds queries and cannot run them: `asTenant` is the only way to the database. */
+export const db = drizzle.mock();
+
+type Client = NeonQueryFunction<false, true>;
+let connected: { url: string; client: Client } | undefined;
+
+/** Knows no tenant: for looking up credentials and for doors that work across tenants. */
+export function connect(env: Env): Client {
+  if (connected?.url !== env.APP_DATABASE_URL) {
+    if (env.DATABASE_ENDPOINT) neonConfig.fetchEndpoint = () => env.DATABASE_ENDPOINT;
+    connected = { url: env.APP_DATABASE_URL, client: neon(env.APP_DATABASE_URL, { fullResults: true }) };
+  }
+  return connected.client;
+}
+
+/** One row of a door, outside any tenant. */
+export async function askDoor<T>(env: Env, query: string, params: unknown[]): Promise<T | undefined> {
+  const { rows } = await connect(env).query(query, params).catch(rethrow);
+  return rows[0] as T | undefined;
+}
+
+/** The isolate's copy of the tenant's settings is out of date: reload it and try once more. */
+export class StaleSnapshot extends ApiError {
+  constructor() {
+    super("unavailable", "The tenant's settings are changing; try again.");
+  }
+}
+
+/** An earlier request with this Idempotency-Key did the work: run the verb again on what it got. */
+export class Replay extends Error {
+  readonly seed: string;
+  readonly answer: unknown[][];
+  constructor(seed: string, answer: unknown[][]) {
+    super("replay");
+    this.seed = seed;
+    this.answer = answer;
+  }
+}
+
+type Prepared = {
+  getQuery(): { sql: string; params: unknown[] };
+  isResponseInArrayMode(): boolean;
+  fields?: unknown[];
+  mapResult(result: { rows: unknown[] }, fromBatch: boolean): unknown;
+};
+type Preparable = { _prepare(): Prepared };
+
+/** Entering, and all of the queries, in one transaction and one call: authenticated and behind the wall. */
+export async function asTenant<U extends BatchItem<"pg">, T extends Readonly<[U, ...U[]]>>(
+  ctx: Context,
+  queries: T,
+): Promise<BatchResponse<T>> {
+  const prepared = queries.map((query) => (query as unknown as Preparable)._prepare());
+  if (ctx.once?.answer) {
+    const recorded = ctx.once.answer[Symbol.iterator]();
+    return prepared.map((p) =>
+      p.fields ? p.mapResult({ rows: recorded.next().value ?? [] }, true) : undefined,
+    ) as never;
+  }
+  const client = connect(ctx.env);
+  const enter = client.query("select * from door.enter($1::jsonb)", [JSON.stringify(enterCredential(ctx))]);
+  const once = ctx.once && client.query("select once($1, $2, $3)", [ctx.once.key, ctx.once.fingerprint, ctx.once.seed]);
+  const work = prepared.map((p) => {
+    const { sql: text, params } = p.getQuery();
+    return client.query(ctx.once && p.fields ? remembered(text, p.fields.length) : text, params, {
+      fullResults: true,
+      arrayMode: p.isResponseInArrayMode() as false,
+    });
+  });
+  const before = once ? [enter, once] : [enter];
+  const results = await client.transaction([...before, ...work], { fullResults: true }).catch(rethrow);
+  return prepared.map((p, i) => p.mapResult(results[i + before.length] as { rows: unknown[] }, true)) as never;
+}
+
+/** Keeps the rows of a statement for later calls with the same Idempotency-Key, in the statement itself. */
+function remembered(text: string, width: number): string {
+  const columns = Array.from({ length: width }, (_, i) => `c${i}`).join(", ");
+  return `with r(${columns}) as (${text}),
+    kept as materialized (select remember((select jsonb_agg(jsonb_build_array(${columns})) from r)))
+    select r.* from r where (select * from kept)`;
+}
+
+function rethrow(error: unknown): never {
+  const fault = databaseFault(error);
+  if (fault?.code === "PA409") throw new StaleSnapshot();
+  if (fault?.code === "PA200") {
+    const { seed, answer } = JSON.parse(fault.detail ?? "{}") as { seed: string; answer: unknown[][] };
+    throw new Replay(seed, answer);
+  }
+  if (fault?.code === "PA400") {
+    const { code, ...facts } = JSON.parse(fault.detail ?? "{}") as Record<string, unknown>;
+    if (isErrorCode(code)) throw new ApiError(code, undefined, facts);
+  }
+  if (fault?.code === "55P03") throw new ApiError("idempotency_in_progress");
+  const refusal = fault && constraintRefusal(fault);
+  if (refusal) throw refusal;
+  if (fault?.code && PASSING.has(fault.code)) throw new ApiError("unavailable", "The database was busy; try again.");
+  if (fault === null && error instanceof Error && error.name === "NeonDbError") {
+    throw new ApiError("unavailable", "The database cannot be reached.");
+  }
+  throw error;
+}
+
+/** Deadlock, failed serialisation, too many connections, shutting down: what a repetition can cure. */
+const PASSING = new Set(["40P01", "40001", "53300", "57P01", "57P03"]);
+
+/** Stops the batch with `code` unless the condition holds when its turn comes. */
+export const refuseUnless = (condition: SQL, code: ErrorCode, facts: Record<string, unknown> = {}) =>
+  db.execute(sql`select refuse_unless((${condition}), ${code}, ${JSON.stringify(facts)}::jsonb)`);
+
+/** Before a refusal that rests on cached facts: throws StaleSnapshot where they are out of date. */
+export async function confirmFresh(ctx: Context): Promise<void> {
+  await asTenant({ ...ctx, scope: "any", once: undefined }, [db.execute(sql`select 1`)]);
+}

@@ -1,0 +1,37 @@
+import type { Context, Snapshot } from "./context";
+import { ApiError } from "./errors";
+import { countUse, knownUse, monthlyUse } from "./usage";
+
+const nextMonth = (now = new Date()) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + 1)).toISOString();
+
+/** By what this isolate knows, without waiting: a minute behind at most. */
+export function hasLeft({ tenantId, limits }: Snapshot, metric: string): boolean {
+  const limit = limits[metric];
+  return limit === undefined || knownUse(tenantId, metric) < limit;
+}
+
+/** What the plan gives in a month, and what of it is used; nothing where it sets no limit. */
+export async function monthOf(
+  env: Env,
+  waitUntil: Context["waitUntil"],
+  { tenantId, limits }: Snapshot,
+  metric: string,
+): Promise<{ limit: number; use: number; reset: string } | null> {
+  const limit = limits[metric];
+  if (limit === undefined) return null;
+  return { limit, use: await monthlyUse(env, waitUntil, tenantId, metric), reset: nextMonth() };
+}
+
+/** Takes from the month's quantity, if the plan has any left; and notes which key or user was there. */
+export async function spend(
+  ctx: Context,
+  metric: string,
+  amount: number,
+  by: { keyId?: string; userId?: string } = {},
+): Promise<void> {
+  const { env, tenantId, waitUntil } = ctx;
+  const month = ctx.snapshot && (await monthOf(env, waitUntil, ctx.snapshot, metric));
+  if (month && month.use + amount > month.limit)
+    throw new ApiError("plan_limit_reached", undefined, { metric, ...month });
+  countUse(env, waitUntil, tenantId, { counts: { [metric]: amount }, ...by });
+}

@@ -1,0 +1,19 @@
+import { z } from "../lib/validate";
+
+/** What somebody asked for or has to know: resets, receipts, answers. */
+export const TRANSACTIONAL = "transactional";
+export const EVERY_STREAM = "*";
+
+/**
+ * A stream is a kind of mail that one may have enough of: `transactional`, `marketing`, or a name of the tenant's own,
+ * which is there with its first use.
+ */
+export const StreamName = z
+  .string()
+  .regex(
+    /^[a-z0-9][a-z0-9._-]{0,62}$/,
+    "A stream is transactional, marketing or a name of your own: lower-case letters, digits, . _ and -, 63 at most.",
+  );
+
+/** One form of an address, so that it is the same however it is written. */
+export const foldedAddress = (address: string): string => address.trim().toLowerCase();

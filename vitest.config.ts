@@ -1,5 +1,6 @@
 import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+import { eagerImports } from "./local/eager-imports.ts";
 import "./test/setup/provided.ts";
 
 // wrangler asks for the secrets before the test database is there; the bindings below are what tests get.
@@ -11,6 +12,7 @@ if (heavy && !process.env.DATABASE_URL) throw new Error("HEAVY=1 needs a real Po
 
 export default defineConfig({
   plugins: [
+    eagerImports(),
     cloudflareTest(({ inject }) => ({
       wrangler: { configPath: "./wrangler.toml" },
       miniflare: {
@@ -27,9 +29,9 @@ export default defineConfig({
     })),
   ],
   test: {
+    isolate: false,
     silent: "passed-only",
     globalSetup: ["./local/test-database.ts", "./local/test-receiver.ts", "./local/test-mail-server.ts"],
-    setupFiles: ["./test/setup/objects.ts"],
     include: heavy ? ["test/**/*.test.ts"] : ["test/*.test.ts"],
     maxWorkers: 2,
     // A call that the local runtime loses on a busy machine hangs its test: tried once more where nobody looks.

@@ -109,7 +109,7 @@ const limitMail = bodyLimit({
 /** Files and mails go to the bucket as they come, within limits of their own. */
 const STREAMED = /^\/v1\/(files(\/[^/]+\/parts\/\d+)?|inbound\/(mime|parse))$/;
 
-const parts = new Map<string, Promise<Hono<AppEnv>>>();
+const parts = new Map<string, Hono<AppEnv>>();
 
 export const app = {
   async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
@@ -117,16 +117,16 @@ export const app = {
       getPath(request)
         .split("/")
         .find((part) => part !== "" && part !== "v1") ?? "";
-    return (await (parts.get(first) ?? partFor(first))).fetch(request, env, ctx);
+    return (parts.get(first) ?? (await partFor(first))).fetch(request, env, ctx);
   },
   /** All of it at once. */
   whole: () => assembled(FEATURES),
 };
 
-function partFor(first: string): Promise<Hono<AppEnv>> {
+async function partFor(first: string): Promise<Hono<AppEnv>> {
   const features = FEATURES.filter(([, begins]) => begins.includes(first));
   const name = features.length > 0 ? first : "";
-  const part = parts.get(name) ?? assembled(features);
+  const part = parts.get(name) ?? (await assembled(features));
   parts.set(name, part);
   return part;
 }

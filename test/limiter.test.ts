@@ -222,10 +222,14 @@ describe("with the real calls", () => {
     halt();
     const limiter = crypto.randomUUID();
     const isolates = Array.from({ length: ISOLATES }, newLeases);
+    const awake = Promise.withResolvers<void>();
+    const stays = runInDurableObject(env.LIMITER.getByName(limiter), () => awake.promise);
 
     const answers = await Promise.all(
       Array.from({ length: 800 }, (_, i) => isolates[i % ISOLATES]!.takeToken(env, ignore, ask(limiter, 500))),
     );
+    awake.resolve();
+    await stays;
 
     expect(answers.filter((answer) => answer.allowed)).toHaveLength(500);
   });

@@ -1,8 +1,9 @@
 export type WaitUntil = (work: Promise<unknown>) => void;
-export type SharedCall = { at: number; done: Promise<void> };
+export type SharedCall = { at: number; ended: boolean; failure?: { error: unknown } };
 
 /** A call dies with the request that made it: others wait this long for it, then make their own. */
 export const SHARED_CALL_MS = 2_000;
+const LOOK_MS = 4;
 
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -27,17 +28,36 @@ export async function twice<T>(call: (first: boolean) => Promise<T>): Promise<T>
   }
 }
 
-/** One call in flight for all who need it. */
-export function share(slot: { call?: SharedCall }, waitUntil: WaitUntil, make: () => Promise<void>): Promise<void> {
+/**
+ * One call in flight for all who need it. Who did not make it looks for its end by timers of its own: what goes on by
+ * another request's promise may go on in that request's name.
+ */
+export async function share(
+  slot: { call?: SharedCall },
+  waitUntil: WaitUntil,
+  make: () => Promise<void>,
+): Promise<void> {
   const now = Date.now();
-  if (slot.call && now < slot.call.at + SHARED_CALL_MS) return Promise.race([slot.call.done, sleep(SHARED_CALL_MS)]);
-  const end = () => {
-    if (slot.call === call) slot.call = undefined;
-  };
-  const call: SharedCall = { at: now, done: make().finally(end) };
+  const { call: running } = slot;
+  if (running && now < running.at + SHARED_CALL_MS) return endOf(running);
+  const call: SharedCall = { at: now, ended: false };
   slot.call = call;
-  waitUntil(call.done.catch(() => undefined));
-  return call.done;
+  const made = make()
+    .catch((error) => {
+      call.failure = { error };
+      throw error;
+    })
+    .finally(() => {
+      call.ended = true;
+      if (slot.call === call) slot.call = undefined;
+    });
+  waitUntil(made.catch(() => undefined));
+  return made;
+}
+
+async function endOf(call: SharedCall): Promise<void> {
+  for (let waited = 0; !call.ended && waited < SHARED_CALL_MS; waited += LOOK_MS) await sleep(LOOK_MS);
+  if (call.failure) throw call.failure.error;
 }
 
 /** Values by name; when they become many, the idle ones are forgotten. */

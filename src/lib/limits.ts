@@ -22,6 +22,8 @@ export type Lease = { window: number; tokens: number; block: number; left: numbe
 export type TokenAsk = { limiter: string; class: string; perMinute: number };
 export type TokenAnswer = { allowed: boolean; limit: number; remaining: number; resetSeconds: number };
 
+type Ticket = { allowed?: boolean };
+
 /** What an isolate holds of one limit: its leases, oldest first, and what it has to give back. */
 type Hold = {
   leases: { window: number; tokens: number; renewAt: number; until: number }[];
@@ -30,7 +32,7 @@ type Hold = {
   left: number;
   resetAt: number;
   refusedUntil: number;
-  waiting: number;
+  waiting: Set<Ticket>;
   askedAt: number;
   usedSince: number;
   call?: SharedCall;
@@ -44,7 +46,7 @@ const newHold = (): Hold => ({
   left: 0,
   resetAt: 0,
   refusedUntil: 0,
-  waiting: 0,
+  waiting: new Set(),
   askedAt: 0,
   usedSince: 0,
 });
@@ -52,7 +54,7 @@ const newHold = (): Hold => ({
 /** The isolate's side of rate limits. Its clock is compared with itself alone, so no skew can stretch a lease. */
 export function newLeases() {
   const isolate = lazyId();
-  const holds = cache(newHold, (hold, now) => hold.resetAt <= now && hold.waiting === 0 && !hold.call);
+  const holds = cache(newHold, (hold, now) => hold.resetAt <= now && hold.waiting.size === 0 && !hold.call);
 
   async function takeToken(env: Env, waitUntil: WaitUntil, ask: TokenAsk): Promise<TokenAnswer> {
     const hold = holds(`${ask.limiter} ${ask.class}`);
@@ -61,22 +63,23 @@ export function newLeases() {
       if (!hold.call && runsDry(hold)) waitUntil(renewed().catch(log));
       return answer(hold, ask, true);
     }
-    hold.waiting++;
+    const ticket: Ticket = {};
+    hold.waiting.add(ticket);
     try {
       for (const end = Date.now() + PATIENCE_MS; Date.now() < end; ) {
         if (Date.now() < hold.refusedUntil) return answer(hold, ask, false);
         await renewed();
-        if (take(hold)) return answer(hold, ask, true);
+        if (ticket.allowed !== undefined) return answer(hold, ask, ticket.allowed);
       }
     } finally {
-      hold.waiting--;
+      hold.waiting.delete(ticket);
     }
     throw new ApiError("unavailable", "The rate limiter does not answer in time.");
   }
 
   async function renew(env: Env, waitUntil: WaitUntil, hold: Hold, ask: TokenAsk): Promise<void> {
     const sent = Date.now();
-    const lease = await askLease(env, hold, ask, hold.waiting, Math.ceil(perSecond(hold)));
+    const lease = await askLease(env, hold, ask, hold.waiting.size, Math.ceil(perSecond(hold)));
     const now = Date.now();
     const until = sent + Math.min(LEASE_MS, lease.resetMs);
     // What ends with its window is not worth renewing.
@@ -85,7 +88,9 @@ export function newLeases() {
     if (tokens > 0) hold.leases.push({ window, tokens, renewAt, until });
     else if (left === 0) hold.refusedUntil = until;
     Object.assign(hold, { block, left, resetAt: now + resetMs });
-    if (tokens > hold.waiting)
+    const spare = tokens > hold.waiting.size;
+    serve(hold);
+    if (spare)
       waitUntil(
         sleep(until - now + 1)
           .then(() => giveBack(env, hold, ask))
@@ -115,6 +120,16 @@ export function newLeases() {
   return { takeToken };
 }
 
+/** Those who wait get theirs when it comes, before anybody who asks later. */
+function serve(hold: Hold): void {
+  for (const ticket of hold.waiting) {
+    if (take(hold)) ticket.allowed = true;
+    else if (Date.now() < hold.refusedUntil) ticket.allowed = false;
+    else return;
+    hold.waiting.delete(ticket);
+  }
+}
+
 function take(hold: Hold): boolean {
   lapse(hold);
   const lease = hold.leases[0];
@@ -137,7 +152,9 @@ function lapse(hold: Hold): void {
 const inHand = (hold: Hold): number => hold.leases.reduce((sum, lease) => sum + lease.tokens, 0);
 
 function perSecond(hold: Hold): number {
-  return (Math.max(0, hold.usedSince + hold.waiting) * LEASE_MS) / Math.max(Date.now() - hold.askedAt, LEASE_MS / 10);
+  return (
+    (Math.max(0, hold.usedSince + hold.waiting.size) * LEASE_MS) / Math.max(Date.now() - hold.askedAt, LEASE_MS / 10)
+  );
 }
 
 /** Less than half of what a second needs will last, or half of what can be had; where tokens are scarce, nobody hoards. */

@@ -31,6 +31,7 @@ export default defineConfig({
   test: {
     isolate: false,
     silent: "passed-only",
+    setupFiles: ["./test/setup/quiet.ts"],
     globalSetup: ["./local/test-database.ts", "./local/test-receiver.ts", "./local/test-mail-server.ts"],
     include: heavy ? ["test/**/*.test.ts"] : ["test/*.test.ts"],
     maxWorkers: 2,

@@ -1,7 +1,6 @@
 import { startBridge } from "./bridge.ts";
 import { builtWorker, startBuiltWorker } from "./built-worker.ts";
-import { migrate } from "./migrate.ts";
-import { createPGlite, embeddedBackend } from "./pglite.ts";
+import { migratedBackend } from "./migrated.ts";
 import { ROOT } from "./place.ts";
 import { seed } from "./seed.ts";
 
@@ -10,8 +9,7 @@ export type BuiltStack = { url: URL; key: string; stop(): Promise<void> };
 /** The Worker as it is deployed, before an embedded database with the demo's tenant. */
 export async function startBuiltStack(folder: string): Promise<BuiltStack> {
   const built = await builtWorker(folder);
-  const backend = await embeddedBackend(await createPGlite());
-  await backend.exclusively((owner) => migrate(owner));
+  const backend = await migratedBackend();
   const { demoKey: key } = await backend.exclusively((owner) => seed(owner));
   const bridge = await startBridge(backend);
   const database = `${bridge.url.replace("http:", "postgresql:").replace("//", "//parley_app:local@")}/postgres`;

@@ -21,12 +21,14 @@ export type Database = {
 
 export async function openEmbedded(place: Place): Promise<Database> {
   const isNew = !existsSync(place.database);
-  const backend = await keepingAlive(() => createPGlite(place.database).then(embeddedBackend)).catch((error) => {
-    if (isNew) throw plain(`The embedded PostgreSQL cannot be created in ${place.database}: ${error.message}`);
-    throw plain(
-      `The data in ${place.database} cannot be opened (${firstLine(error)}). Start with --reset to begin anew without it.`,
-    );
-  });
+  const backend = await keepingAlive(() => createPGlite({ folder: place.database }).then(embeddedBackend)).catch(
+    (error) => {
+      if (isNew) throw plain(`The embedded PostgreSQL cannot be created in ${place.database}: ${error.message}`);
+      throw plain(
+        `The data in ${place.database} cannot be opened (${firstLine(error)}). Start with --reset to begin anew without it.`,
+      );
+    },
+  );
   return {
     name: "embedded PostgreSQL",
     backend,

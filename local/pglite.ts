@@ -11,9 +11,13 @@ const RESET = simpleQuery(`set session authorization ${PGLITE_OWNER}; ${RESET_SE
 
 export type Embedded = Backend & { exclusively<T>(work: (session: Session) => Promise<T>): Promise<T> };
 
-/** In memory without a folder; with the extensions that the migrations create. */
-export const createPGlite = (folder?: string): Promise<PGlite> =>
-  PGlite.create({ ...(folder && { dataDir: folder }), extensions: { btree_gin, pg_trgm } });
+/** In memory without a folder, from an image where there is one; with the extensions that the migrations create. */
+export const createPGlite = ({ folder, image }: { folder?: string; image?: Blob } = {}): Promise<PGlite> =>
+  PGlite.create({
+    ...(folder && { dataDir: folder }),
+    ...(image && { loadDataDir: image }),
+    extensions: { btree_gin, pg_trgm },
+  });
 
 /** PGlite is one session, so that calls take turns; passwords are not checked. */
 export async function embeddedBackend(db: PGlite): Promise<Embedded> {

@@ -6,8 +6,8 @@ import type { Browser, BrowserContext, Page } from "playwright-core";
 import { newApiKey } from "../src/lib/ids.ts";
 import { startBridge } from "./bridge.ts";
 import { type BuiltWorker, buildWorker, startBuiltWorker } from "./built-worker.ts";
-import { migrate, queryRows } from "./migrate.ts";
-import { createPGlite, embeddedBackend } from "./pglite.ts";
+import { queryRows } from "./migrate.ts";
+import { migratedBackend } from "./migrated.ts";
 import { ROOT } from "./place.ts";
 import { withLogin } from "./postgres.ts";
 import { withoutBrowser as skip, startBrowser } from "./test-browser.ts";
@@ -56,12 +56,11 @@ async function prepare(key: string): Promise<URL> {
 
 before(async () => {
   if (skip) return;
-  const backend = await embeddedBackend(await createPGlite());
+  const backend = await migratedBackend();
   const bridge = await startBridge(backend);
   closing.push(bridge.close, backend.close);
   const key = newApiKey("admin", crypto.getRandomValues(new Uint8Array(64)));
   await backend.exclusively(async (owner) => {
-    await migrate(owner);
     await queryRows(
       owner,
       "insert into api_keys (tenant_id, id, name, kind, hash, hint) values ($1, gen_random_uuid(), 'test', 'admin', sha256($2::text::bytea), 'test')",

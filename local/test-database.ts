@@ -2,8 +2,9 @@ import { randomBytes } from "node:crypto";
 import type { TestProject } from "vitest/node";
 import { startBridge } from "./bridge.ts";
 import { migrate } from "./migrate.ts";
+import { migratedBackend } from "./migrated.ts";
 import { readMigrationFiles } from "./migration-files.ts";
-import { createPGlite, embeddedBackend, PGLITE_OWNER } from "./pglite.ts";
+import { PGLITE_OWNER } from "./pglite.ts";
 import { connect, postgresBackend, withLogin } from "./postgres.ts";
 import type { Backend, Login } from "./session.ts";
 import { simpleQuery } from "./wire.ts";
@@ -31,8 +32,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 async function createEmbedded(): Promise<Database> {
-  const backend = await embeddedBackend(await createPGlite());
-  await backend.exclusively((owner) => migrate(owner));
+  const backend = await migratedBackend();
   const database = "postgres";
   return {
     backend,

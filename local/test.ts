@@ -3,6 +3,7 @@ import { globSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { buildDocs } from "./build-docs.ts";
 import { BUILT_ELSEWHERE, buildWorker } from "./built-worker.ts";
+import { MIGRATED_ELSEWHERE, writeMigrated } from "./migrated.ts";
 import { ROOT } from "./place.ts";
 
 /** The suite inside workerd, and beside it what can only be tried from outside. Arguments are for the first alone. */
@@ -16,12 +17,13 @@ async function runAll(): Promise<boolean> {
   const folder = mkdtempSync(`${tmpdir()}/parley-test-`);
   try {
     buildDocs();
-    await buildWorker(ROOT, `${folder}/built`);
+    await Promise.all([buildWorker(ROOT, `${folder}/built`), writeMigrated(`${folder}/migrated`)]);
+    const prepared = { [BUILT_ELSEWHERE]: `${folder}/built`, [MIGRATED_ELSEWHERE]: `${folder}/migrated` };
     const outside = run(["--test", "--test-concurrency=2", ...globSync("local/*.test.ts", { cwd: ROOT }).sort()], {
-      [BUILT_ELSEWHERE]: `${folder}/built`,
+      ...prepared,
       NODE_COMPILE_CACHE: `${folder}/compiled`,
     });
-    const inside = process.env.DATABASE_URL ? runInside(args) : runHalves();
+    const inside = process.env.DATABASE_URL ? runInside(args) : runHalves(prepared);
     const results = [await inside, await outside];
     for (const { output } of results) process.stdout.write(output);
     return results.every(({ succeeded }) => succeeded);
@@ -30,26 +32,26 @@ async function runAll(): Promise<boolean> {
   }
 }
 
-const runInside = (given: string[], variables?: Record<string, string>) =>
-  run(["node_modules/vitest/vitest.mjs", "run", ...given], variables);
+const runInside = (given: string[], variables?: Record<string, string>, quiet = false) =>
+  run(["node_modules/vitest/vitest.mjs", "run", ...given], variables, quiet);
 
 /** An embedded database keeps one core busy: with one of its own for each half of the suite, two cores are. */
-async function runHalves() {
+async function runHalves(prepared: Record<string, string>) {
   const size = (file: string) => (SLOWEST.includes(file) ? Number.POSITIVE_INFINITY : statSync(`${ROOT}/${file}`).size);
   const files = globSync("test/*.test.ts", { cwd: ROOT }).sort((a, b) => size(b) - size(a) || a.localeCompare(b));
   const half = (odd: number) => ["--maxWorkers=1", ...files.filter((_, i) => i % 2 === odd)];
-  const [one, other] = await Promise.all([runInside(half(0)), runInside(half(1), {})]);
+  const [one, other] = await Promise.all([runInside(half(0), prepared), runInside(half(1), prepared, true)]);
   return { succeeded: one.succeeded && other.succeeded, output: other.output };
 }
 
 /** Short to read, long to run: they go through all operations, or through thousands of steps. */
 const SLOWEST = ["test/budget.test.ts", "test/conversations.test.ts", "test/model.test.ts", "test/wall.test.ts"];
 
-/** With variables of its own it keeps quiet until it has ended. */
-function run(given: string[], variables?: Record<string, string>): Promise<{ succeeded: boolean; output: string }> {
+/** A quiet one hands over what it said when it has ended. */
+function run(given: string[], variables = {}, quiet = true): Promise<{ succeeded: boolean; output: string }> {
   const child = spawn(process.execPath, given, {
     cwd: ROOT,
-    stdio: ["inherit", variables ? "pipe" : "inherit", variables ? "pipe" : "inherit"],
+    stdio: ["inherit", quiet ? "pipe" : "inherit", quiet ? "pipe" : "inherit"],
     env: { ...process.env, ...variables },
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));

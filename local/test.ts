@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { globSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { globSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { buildDocs } from "./build-docs.ts";
 import { BUILT_ELSEWHERE, buildWorker } from "./built-worker.ts";
@@ -12,43 +12,84 @@ const args = process.argv.slice(2);
 // The Workers of the suite speak TLS with a mail server that stands in for others, and are to trust its certificate.
 process.env.NODE_EXTRA_CA_CERTS = `${ROOT}/local/test-certificate.pem`;
 
-/** Waiting for the database or for a process to start is most of what either does, so that they run side by side. */
+/** Waiting for a process to start is most of what is done outside, so that it runs beside the rest. */
 async function runAll(): Promise<boolean> {
   const folder = mkdtempSync(`${tmpdir()}/parley-test-`);
   try {
-    buildDocs();
+    // What is tried from outside makes the databases it needs, whatever server is named.
+    if (process.env.DATABASE_URL) return told([await runHalves({})]);
     await Promise.all([buildWorker(ROOT, `${folder}/built`), writeMigrated(`${folder}/migrated`)]);
     const prepared = { [BUILT_ELSEWHERE]: `${folder}/built`, [MIGRATED_ELSEWHERE]: `${folder}/migrated` };
     const outside = run(["--test", "--test-concurrency=2", ...globSync("local/*.test.ts", { cwd: ROOT }).sort()], {
       ...prepared,
       NODE_COMPILE_CACHE: `${folder}/compiled`,
     });
-    const inside = process.env.DATABASE_URL ? runInside(args) : runHalves(prepared);
-    const results = [await inside, await outside];
-    for (const { output } of results) process.stdout.write(output);
-    return results.every(({ succeeded }) => succeeded);
+    return told([await runHalves(prepared), await outside]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
+function told(results: Result[]): boolean {
+  for (const { output } of results) process.stdout.write(output);
+  return results.every(({ succeeded }) => succeeded);
+}
+
 const runInside = (given: string[], variables?: Record<string, string>, quiet = false) =>
   run(["node_modules/vitest/vitest.mjs", "run", ...given], variables, quiet);
 
-/** An embedded database keeps one core busy: with one of its own for each half of the suite, two cores are. */
-async function runHalves(prepared: Record<string, string>) {
-  const size = (file: string) => (SLOWEST.includes(file) ? Number.POSITIVE_INFINITY : statSync(`${ROOT}/${file}`).size);
-  const files = globSync("test/*.test.ts", { cwd: ROOT }).sort((a, b) => size(b) - size(a) || a.localeCompare(b));
-  const half = (odd: number) => ["--maxWorkers=1", ...files.filter((_, i) => i % 2 === odd)];
-  const [one, other] = await Promise.all([runInside(half(0), prepared), runInside(half(1), prepared, true)]);
-  return { succeeded: one.succeeded && other.succeeded, output: other.output };
+/** A database and a workerd keep a core busy: with one of each for either half of the suite, two cores are. */
+async function runHalves(prepared: Record<string, string>): Promise<Result> {
+  const halves = [0, 1].map((): { files: string[]; seconds: number } => ({ files: [], seconds: 0 }));
+  const pattern = process.env.HEAVY === "1" ? "test/**/*.test.ts" : "test/*.test.ts";
+  const files = globSync(pattern, { cwd: ROOT }).filter((file) => !ALONE.includes(file));
+  for (const file of files.sort((a, b) => secondsOf(b) - secondsOf(a) || a.localeCompare(b))) {
+    const half = halves[0]!.seconds <= halves[1]!.seconds ? halves[0]! : halves[1]!;
+    half.files.push(file);
+    half.seconds += secondsOf(file);
+  }
+  const [one, other] = halves.map(({ files }) => ["--maxWorkers=1", ...files]);
+  const rest = async () => {
+    const half = await runInside(other!, prepared, true);
+    if (process.env.HEAVY !== "1") return half;
+    const alone = await runInside(ALONE, prepared, true);
+    return { succeeded: half.succeeded && alone.succeeded, output: half.output + alone.output };
+  };
+  const [first, second] = await Promise.all([runInside(one!, prepared), rest()]);
+  return { succeeded: first.succeeded && second.succeeded, output: second.output };
 }
 
-/** Short to read, long to run: they go through all operations, or through thousands of steps. */
-const SLOWEST = ["test/budget.test.ts", "test/conversations.test.ts", "test/model.test.ts", "test/wall.test.ts"];
+/** Works in a database of its own, which would be in the way of whoever came after it in its process. */
+const ALONE = ["test/heavy/query-plans.test.ts"];
+
+/** About how long the slowest take, so that the halves are alike. */
+const SECONDS: Record<string, number> = {
+  "test/heavy/fuzz.test.ts": 300,
+  "test/heavy/webhooks.test.ts": 180,
+  "test/heavy/campaigns.test.ts": 120,
+  "test/heavy/search.test.ts": 100,
+  "test/heavy/jobs.test.ts": 60,
+  "test/wall.test.ts": 70,
+  "test/budget.test.ts": 28,
+  "test/deliveries.test.ts": 20,
+  "test/smtp.test.ts": 18,
+  "test/webhook-crashes.test.ts": 17,
+  "test/fuzz.test.ts": 15,
+  "test/suppressions.test.ts": 15,
+  "test/scheduled.test.ts": 13,
+  "test/pagination.test.ts": 12,
+  "test/presence.test.ts": 12,
+  "test/files.test.ts": 12,
+  "test/sending.test.ts": 12,
+  "test/replays.test.ts": 11,
+  "test/metrics.test.ts": 11,
+};
+const secondsOf = (file: string): number => SECONDS[file] ?? (file.includes("/heavy/") ? 20 : 4);
+
+type Result = { succeeded: boolean; output: string };
 
 /** A quiet one hands over what it said when it has ended. */
-function run(given: string[], variables = {}, quiet = true): Promise<{ succeeded: boolean; output: string }> {
+function run(given: string[], variables = {}, quiet = true): Promise<Result> {
   const child = spawn(process.execPath, given, {
     cwd: ROOT,
     stdio: ["inherit", quiet ? "pipe" : "inherit", quiet ? "pipe" : "inherit"],
@@ -63,4 +104,5 @@ function run(given: string[], variables = {}, quiet = true): Promise<{ succeeded
   });
 }
 
-process.exitCode = (args.length > 0 ? (await runInside(args)).succeeded : await runAll()) ? 0 : 1;
+buildDocs();
+process.exitCode = (await (args.length > 0 ? runInside(args).then(({ succeeded }) => succeeded) : runAll())) ? 0 : 1;

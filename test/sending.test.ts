@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { readMail } from "../src/mail/read";
-import { type Any, client, expectProblem, newUser, userClient } from "./helpers";
+import { type Any, admin, client, expectProblem, newTenant, newUser, userClient } from "./helpers";
 import { eventually } from "./jobs";
 import { arrives, mail, mailsOf, newPost, type Post, read } from "./mail";
 import { deliveryOf } from "./outbound";
@@ -63,7 +63,6 @@ describe("a new mail", () => {
 
     expect(message).toMatchObject({
       direction: "outbound",
-      state: "visible",
       text: "Hello Ann",
       metadata: { order: 7 },
     });
@@ -537,7 +536,6 @@ describe("at a time to come", () => {
     expect(await bodyOf(own)).toMatchObject({ subject: "Sooner", text: "Good evening\n" });
     expect((await bodyOf(own)).attachments.map(({ filename }) => filename)).toEqual(["x.txt"]);
     const sent = (await own.tenant.get(`/v1/messages/${message.id}`)).body;
-    expect(sent).toMatchObject({ state: "visible", direction: "outbound", attachments: [{ fileName: "x.txt" }] });
     expect(Date.parse(sent.createdAt)).toBeGreaterThanOrEqual(Date.parse(sendAt));
     const types = (await own.tenant.get(`/v1/events?stream=channel&streamId=${message.channelId}`)).body.data.map(
       ({ type }: Any) => type,
@@ -611,6 +609,22 @@ it("of a batch each has its own result, and what is wrong with one leaves the ot
   expect(again.body).toEqual(first.body);
   expect(await mailsOf(own.inbox.id)).toHaveLength(3);
   await eventually(async () => expect(await objectsOf(own.tenant.id)).toHaveLength(3));
+});
+
+it("over what the plan gives in a month a mail is refused when it is sent, and one of a batch by itself", async () => {
+  const limits = { emailDeliveries: 2 };
+  const plan = await (await admin()).post("/v1/plans", { name: crypto.randomUUID(), tier: "pro", limits });
+  const own = await newPost({}, await newTenant({ planId: plan.body.id }));
+  const of = (count: number) => ({ to: Array.from({ length: count }, to), subject: "Hello", text: "Hello" });
+
+  const refusal = await send(own.inbox.id, of(3), own.tenant);
+  expectProblem(refusal, 402, "plan_limit_reached");
+  expect(refusal.body).toMatchObject({ metric: "emailDeliveries", limit: 2, use: 0, reset: expect.any(String) });
+  const path = `/v1/inboxes/${own.inbox.id}/messages/batch`;
+  const { body } = await own.tenant.post(path, { messages: [of(3), of(2)] });
+
+  expect(body.data.map(({ error }: Any) => error?.code ?? null)).toEqual(["plan_limit_reached", null]);
+  expect(await asOwner("select from emails where tenant_id = $1", [own.tenant.id])).toHaveLength(1);
 });
 
 describe("a reply to what was sent joins its conversation", () => {

@@ -136,6 +136,14 @@ begin
   return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries from record_events(items) r;
 end $$;
 
+-- Mails of an inbox that share an id wait for each other; who records several takes all of theirs at once.
+create or replace function public.lock_mail_ids(mails jsonb) returns void language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(k.key) from (
+    select distinct hashtextextended(current_tenant() || ' ' || (m ->> 'inboxId')::uuid || ' ' || (i ->> 'id'), 0) as key
+      from jsonb_array_elements(mails) m, jsonb_array_elements(m -> 'ids') i order by 1) k;
+end $$;
+
 -- Makes a received mail a message of the conversation that it belongs to, once. Mails of an inbox that share an id are of one
 -- conversation, so they wait for each other; those that share none do not. The locks are taken in this order: ids, what is
 -- counted of the tenant (contacts, files), streams. `mail` is made by src/email/recording.ts.
@@ -146,7 +154,7 @@ declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; raw 
   who uuid; msg uuid := (mail ->> 'messageId')::uuid; one uuid; said record; data jsonb; is_new boolean := false;
 begin
   ids := array(select i ->> 'id' from jsonb_array_elements(mail -> 'ids') i);
-  perform pg_advisory_xact_lock(k.key) from (select distinct hashtextextended(t || ' ' || box || ' ' || i, 0) as key from unnest(ids) i order by 1) k;
+  perform lock_mail_ids(jsonb_build_array(mail));
   select * into raw from inbound_raw r where r.tenant_id = t and r.id = (mail ->> 'rawId')::uuid for no key update;
   if raw.status is distinct from 'pending' then return; end if;
   select * into known from emails e where e.tenant_id = t and e.inbox_id = box and e.rfc_id = mail ->> 'rfcId'

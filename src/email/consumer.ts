@@ -9,8 +9,8 @@ import { logFault } from "../lib/log";
 import { headerValues, type Mail } from "../mail/mail";
 import { readMail } from "../mail/read";
 import { type InboundMessage, rawKey } from "./arrival";
-import { type Answer, answerLater } from "./auto-reply";
-import { cluesOf, filesOf, type MailFile, recordInbound } from "./recording";
+import { answerLater } from "./auto-reply";
+import { cluesOf, filesOf, type MailFile, type Read, recordInbound } from "./recording";
 import { hearReports } from "./reports";
 
 /** As `door.claim_inbound` hands it over. */
@@ -35,8 +35,10 @@ const CLAIM_MOST = 20;
 const QUEUE_MS = 60_000;
 const SWEEP_MS = 20_000;
 const ATTEMPTS_MOST = 8;
-/** Of small mails so many are read at a time; of larger ones one, as an isolate has 128 MB. */
-const LANES = 6;
+/** So many groups of small mails are read at a time; of larger mails one, as an isolate has 128 MB. */
+const LANES = 2;
+const GROUP_MOST = 10;
+const GROUP_BYTES = 2_000_000;
 const SMALL_BYTES = 500_000;
 
 /** Consumer of the inbound queue. */
@@ -59,50 +61,92 @@ async function readSome(env: Env, places: { t: string; id: string }[] | null, ct
     CLAIM_MOST,
   ]);
   const claimed = row?.claimed ?? [];
-  const small = claimed.filter(({ size }) => size <= SMALL_BYTES).values();
+  const groups = groupsOf(claimed).values();
   const lane = async () => {
-    for (const raw of small) await readOne(env, raw, ctx);
+    for (const group of groups) await readTogether(env, group, ctx);
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  for (const raw of claimed.filter(({ size }) => size > SMALL_BYTES)) await readOne(env, raw, ctx);
+  for (const raw of claimed.filter(isLarge)) await readTogether(env, [raw], ctx);
   return claimed.length;
 }
 
-/** What fails here is tried again when its claim has lapsed, and given up in the end, with the raw mail kept. */
-async function readOne(env: Env, raw: ClaimedRaw, ctx: ExecutionContext): Promise<void> {
+const isLarge = ({ size }: ClaimedRaw) => size > SMALL_BYTES;
+
+/** Small mails of one tenant, few enough to be held at a time. */
+function groupsOf(claimed: readonly ClaimedRaw[]): ClaimedRaw[][] {
+  const groups: ClaimedRaw[][] = [];
+  const open = new Map<string, { group: ClaimedRaw[]; bytes: number }>();
+  for (const raw of claimed) {
+    if (isLarge(raw)) continue;
+    let last = open.get(raw.tenantId);
+    if (!last || last.group.length === GROUP_MOST || last.bytes + raw.size > GROUP_BYTES) {
+      last = { group: [], bytes: 0 };
+      open.set(raw.tenantId, last);
+      groups.push(last.group);
+    }
+    last.group.push(raw);
+    last.bytes += raw.size;
+  }
+  return groups;
+}
+
+/**
+ * Mails of a tenant become messages in one transaction; where one cannot, each by itself. What fails then is tried again
+ * when its claim has lapsed, and given up in the end, with the raw mail kept.
+ */
+async function readTogether(env: Env, group: readonly ClaimedRaw[], ctx: ExecutionContext): Promise<void> {
   const waitUntil = (work: Promise<unknown>) => ctx.waitUntil(work);
+  const [raw] = group;
+  const { tenantId } = raw!;
   try {
-    const object = await env.FILES.get(rawKey(raw.tenantId, raw.id));
-    const mail = object && (await readMail(await object.bytes()));
-    await asSystem(env, raw.tenantId, waitUntil, (system) => settle(system, raw, mail));
+    const mails = await Promise.all(group.map((one) => mailOf(env, one)));
+    await asSystem(env, tenantId, waitUntil, (system) => settle(system, group, mails));
   } catch (error) {
+    if (group.length > 1) {
+      for (const one of group) await readTogether(env, [one], ctx);
+      return;
+    }
     logFault("inbound", error);
-    if (raw.attempt < ATTEMPTS_MOST) return;
-    await asSystem(env, raw.tenantId, waitUntil, (system) => fail(system, raw, "attempts_exhausted")).catch((second) =>
+    if (raw!.attempt < ATTEMPTS_MOST) return;
+    await asSystem(env, tenantId, waitUntil, (system) => fail(system, raw!, "attempts_exhausted")).catch((second) =>
       logFault("inbound", second),
     );
   }
 }
 
-async function settle(ctx: Context, raw: ClaimedRaw, mail: Mail | null): Promise<void> {
-  if (!mail) return fail(ctx, raw, "raw_lost");
-  if (mail.failure) return fail(ctx, raw, mail.failure);
-  if (goesRound(mail, raw.address)) return void (await asTenant(ctx, [settled(raw, "looping", null)]));
+async function mailOf(env: Env, { tenantId, id }: ClaimedRaw): Promise<Mail | null> {
+  const object = await env.FILES.get(rawKey(tenantId, id));
+  return object && (await readMail(await object.bytes()));
+}
+
+async function settle(ctx: Context, group: readonly ClaimedRaw[], mails: readonly (Mail | null)[]): Promise<void> {
+  const reads: Read[] = [];
+  for (const [i, raw] of group.entries()) {
+    const mail = mails[i]!;
+    if (!mail) await fail(ctx, raw, "raw_lost");
+    else if (mail.failure) await fail(ctx, raw, mail.failure);
+    else if (goesRound(mail, raw.address)) await asTenant(ctx, [settled(raw, "looping", null)]);
+    else reads.push(await readyRead(ctx, raw, mail));
+  }
+  if (reads.length === 0) return;
+  const there = await recorded(ctx, reads);
+  for (const [i, { files }] of reads.entries()) if (!there[i]) await forgetAttachments(ctx, files);
+}
+
+async function readyRead(ctx: Context, raw: ClaimedRaw, mail: Mail): Promise<Read> {
   const clues = await cluesOf(ctx, raw, mail);
   await hearReports(ctx, raw, mail, clues);
   const files = await storeAttachments(ctx, raw, mail);
-  const answer = raw.autoReply ? answerLater(ctx, raw, mail, clues) : null;
-  const isThere = await recorded(ctx, { raw, mail, files, clues }, answer);
-  if (!isThere) await forgetAttachments(ctx, files);
+  return { raw, mail, files, clues, answer: raw.autoReply ? answerLater(ctx, raw, mail, clues) : null };
 }
 
 const TRIES = 5;
 
 /** Once more, where another mail joined conversations meanwhile. */
-async function recorded(ctx: Context, read: Parameters<typeof recordInbound>[1], answer: Answer): Promise<boolean> {
+async function recorded(ctx: Context, reads: readonly Read[]): Promise<boolean[]> {
   for (let tries = 1; ; tries++) {
     try {
-      return await recordInbound(ctx, read, answer);
+      return await recordInbound(ctx, reads);
     } catch (error) {
       const passing = error instanceof ApiError && ["conflict", "unavailable"].includes(error.code);
       if (!passing || tries === TRIES) throw error;

@@ -151,7 +151,7 @@ function draftOf(
 const numbered = (kind: string, list: readonly Addressee[]) =>
   list.map(({ address, name }, position) => ({ kind, position, address: folded(address), name }));
 
-const recipientsOf = (letter: Letter) =>
+export const recipientsOf = (letter: Letter) =>
   (["to", "cc", "bcc"] as const).flatMap((kind) => letter[kind].map(({ address }) => ({ kind, address })));
 
 function sendOf(ctx: Context, { letter, scheduled }: Posting, id: string, enclosures: Opened[]) {

@@ -2,9 +2,20 @@ import { sql } from "drizzle-orm";
 import type { Context } from "../lib/context";
 import { asTenant, db, refuseUnless } from "../lib/db";
 import { ApiError, type ErrorCode } from "../lib/errors";
+import { lackingFor } from "../lib/quota";
 import { withinLimit } from "../lib/rows";
 import type { Message } from "../messages/input";
-import { forget, forgetRefused, type Outcome, type Place, type Posted, recording, tellOf } from "./outgoing";
+import type { Letter } from "./letters";
+import {
+  forget,
+  forgetRefused,
+  type Outcome,
+  type Place,
+  type Posted,
+  recipientsOf,
+  recording,
+  tellOf,
+} from "./outgoing";
 
 export async function record(ctx: Context, posted: Posted): Promise<Message> {
   const recorded = await asTenant(ctx, [recording(posted), ...withinLimit("storageBytes", ctx.snapshot?.limits)]).then(
@@ -49,6 +60,12 @@ export async function reading<Q extends Parameters<typeof asTenant>[1]>(ctx: Con
     if (error instanceof ApiError && ctx.once && !ctx.once.answer) await fail(ctx, error.code, error.facts);
     throw error;
   }
+}
+
+/** A plan that has no room for its recipients now will have none a moment later, when the mail would go out. */
+export async function mustFitPlan(ctx: Context, letter: Letter): Promise<void> {
+  const lacking = ctx.once?.answer ? null : await lackingFor(ctx, "emailDeliveries", recipientsOf(letter).length);
+  if (lacking) await fail(ctx, "plan_limit_reached", lacking);
 }
 
 async function fail(ctx: Context, code: ErrorCode, facts: Record<string, unknown> = {}): Promise<never> {

@@ -1,14 +1,14 @@
-import { sql } from "drizzle-orm";
+import { and, eq, inArray, sql } from "drizzle-orm";
 import { folded } from "../contacts/service";
 import { announce, RECORDED, type Recorded } from "../events/service";
 import { candidatesByType } from "../events/subscribers";
 import { mediaType, OCTETS } from "../files/types";
+import { currentTenant } from "../lib/columns";
 import type { Context } from "../lib/context";
 import { sha256Hex } from "../lib/crypto";
 import { asTenant, db } from "../lib/db";
 import { plainName } from "../lib/file-names";
 import { newId } from "../lib/ids";
-import { own } from "../lib/rows";
 import { originalOf } from "../mail/bounce-reports";
 import type { Mail, Mailbox } from "../mail/mail";
 import { replyOf } from "../mail/reply";
@@ -63,17 +63,49 @@ export async function cluesOf(ctx: Context, raw: ClaimedRaw, mail: Mail) {
   return { messageId: newId(), token, references, signals, flags: flagsOf(signals), sender };
 }
 
-type Read = { raw: ClaimedRaw; mail: Mail; files: MailFile[]; clues: Clues };
+export type Read = { raw: ClaimedRaw; mail: Mail; files: MailFile[]; clues: Clues; answer: Answer };
 
-/** The batch's function does the rest: it knows what is there already. Tells whether the mail is there as a message. */
-export async function recordInbound(ctx: Context, { raw, mail, files, clues }: Read, answer: Answer): Promise<boolean> {
+/** All or none. Tells of each mail whether it is there as a message. */
+export async function recordInbound(ctx: Context, reads: readonly Read[]): Promise<boolean[]> {
+  const records = await Promise.all(reads.map((read) => recordOf(ctx, read)));
+  const answers = reads.flatMap(({ answer }, i) => (answer ? [{ answer, i }] : []));
+  const lock = records.map(({ inboxId, ids }) => ({ inboxId, ids: ids.map(({ id }) => ({ id })) }));
+  const record = records.map((one) => db.select(RECORDED).from(sql`record_inbound(${JSON.stringify(one)}::jsonb)`));
+  const kept = db
+    .select({ messageId: inboundRaw.messageId })
+    .from(inboundRaw)
+    .where(
+      and(
+        eq(inboundRaw.tenantId, currentTenant),
+        inArray(
+          inboundRaw.id,
+          reads.map(({ raw }) => raw.id),
+        ),
+      ),
+    );
+  const [, ...batch] = (await asTenant(ctx, [
+    db.execute(sql`select lock_mail_ids(${JSON.stringify(lock)}::jsonb)`),
+    ...record,
+    kept,
+    ...answers.map(({ answer }) => answer.query),
+  ])) as unknown[];
+  announce(ctx, batch.slice(0, reads.length).flat() as Recorded[]);
+  const messages = new Set((batch[reads.length] as { messageId: string | null }[]).map(({ messageId }) => messageId));
+  const there = reads.map(({ clues }) => messages.has(clues.messageId));
+  for (const [n, { answer, i }] of answers.entries())
+    if (there[i]) answer.announce(batch[reads.length + 1 + n] as Parameters<typeof answer.announce>[0]);
+  return there;
+}
+
+/** The batch's function does the rest: it knows what is there already. */
+async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
   const { messageId, references, signals, flags, sender } = clues;
   const channelId = newId();
   const verdicts = verdictsOf(mail, authservIds(ctx.env));
   const subject = plain(mail.subject, 998);
   const now = new Date().toISOString();
   const written = plain(replyOf(mail).text, TEXT_MOST);
-  const recorded = {
+  return {
     ...{
       rawId: raw.id,
       inboxId: raw.inboxId,
@@ -107,15 +139,6 @@ export async function recordInbound(ctx: Context, { raw, mail, files, clues }: R
       webhooks: candidatesByType(ctx.snapshot, ["message.new", "message.pending", "message.shadowed"]),
     },
   };
-  const batch = await asTenant(ctx, [
-    db.select(RECORDED).from(sql`record_inbound(${JSON.stringify(recorded)}::jsonb)`),
-    db.select({ messageId: inboundRaw.messageId }).from(inboundRaw).where(own(inboundRaw, raw.id)),
-    ...(answer ? [answer.query] : []),
-  ]);
-  announce(ctx, batch[0] as Recorded[]);
-  const isThere = (batch[1] as { messageId: string | null }[])[0]?.messageId === messageId;
-  if (isThere) answer?.announce(batch[2] as Parameters<typeof answer.announce>[0]);
-  return isThere;
 }
 
 /** Tells mails apart that bear the same id; what servers on its way add changes nothing. */

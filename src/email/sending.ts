@@ -3,20 +3,31 @@ import { mustBeAllowed } from "../channels/access";
 import { boundsOf, type Context } from "../lib/context";
 import { asTenant, db, refuseUnless } from "../lib/db";
 import { ApiError, type ErrorCode } from "../lib/errors";
-import { spend } from "../lib/quota";
+import { lackingFor, spend } from "../lib/quota";
 import { withinLimit } from "../lib/rows";
 import { violations } from "../lib/validate";
 import type { Message } from "../messages/input";
 import { type EmailAnswer, NewEmail } from "./input";
 import { type Answered, answering, finished, letterOf, refused } from "./letters";
-import { forget, forgetRefused, type Outcome, type Place, type Posted, type Posting, post, tellOf } from "./outgoing";
-import { forgetPlace, placeOf, reading, record } from "./posting";
+import {
+  forget,
+  forgetRefused,
+  type Outcome,
+  type Place,
+  type Posted,
+  type Posting,
+  post,
+  recipientsOf,
+  tellOf,
+} from "./outgoing";
+import { forgetPlace, mustFitPlan, placeOf, reading, record } from "./posting";
 import { scheduleEmail } from "./scheduled";
 
 /** A mail that begins a conversation. */
 export async function sendEmail(ctx: Context, inboxId: string, { sendAt, ...input }: NewEmail): Promise<Message> {
   mustNotBeBoundToChannels(ctx);
   const letter = finished(letterOf(input));
+  if (sendAt === undefined) await mustFitPlan(ctx, letter);
   await spend(ctx, "messages", 1);
   if (sendAt !== undefined) return scheduleEmail(ctx, { inboxId, letter, sendAt });
   return posting(ctx, await placeOf(ctx, inboxId), (place) => ({ letter, place }));
@@ -30,6 +41,7 @@ export async function answerEmail(
 ): Promise<Message> {
   const { answered, place } = await answeredIn(ctx, channelId, input.quotedId);
   const letter = finished(answering(answered, input));
+  if (sendAt === undefined) await mustFitPlan(ctx, letter);
   await spend(ctx, "messages", 1);
   if (sendAt !== undefined) return scheduleEmail(ctx, { inboxId: answered.inboxId, channelId, letter, sendAt });
   return posting(ctx, place, (fresh) => ({ letter, place: fresh, channelId }));
@@ -132,5 +144,8 @@ async function postOne(ctx: Context, place: Place, given: unknown): Promise<Post
   if (!parsed.success) throw refused(...violations({ error: parsed.error }));
   const { sendAt, ...input } = parsed.data;
   if (sendAt !== undefined) throw refused({ path: "sendAt", message: "Mails of a batch go out at once." });
-  return post(ctx, { letter: finished(letterOf(input)), place });
+  const letter = finished(letterOf(input));
+  const lacking = await lackingFor(ctx, "emailDeliveries", recipientsOf(letter).length);
+  if (lacking) throw new ApiError("plan_limit_reached", undefined, lacking);
+  return post(ctx, { letter, place });
 }

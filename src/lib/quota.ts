@@ -29,9 +29,17 @@ export async function spend(
   amount: number,
   by: { keyId?: string; userId?: string } = {},
 ): Promise<void> {
-  const { env, tenantId, waitUntil } = ctx;
-  const month = ctx.snapshot && (await monthOf(env, waitUntil, ctx.snapshot, metric));
-  if (month && month.use + amount > month.limit)
-    throw new ApiError("plan_limit_reached", undefined, { metric, ...month });
-  countUse(env, waitUntil, tenantId, { counts: { [metric]: amount }, ...by });
+  const lacking = await lackingFor(ctx, metric, amount);
+  if (lacking) throw new ApiError("plan_limit_reached", undefined, lacking);
+  countUse(ctx.env, ctx.waitUntil, ctx.tenantId, { counts: { [metric]: amount }, ...by });
+}
+
+/** Why so much more is not to be had this month, of what is counted here or later, when it goes out; null where it is. */
+export async function lackingFor(
+  { env, snapshot, waitUntil }: Context,
+  metric: string,
+  amount: number,
+): Promise<{ metric: string; limit: number; use: number; reset: string } | null> {
+  const month = snapshot && (await monthOf(env, waitUntil, snapshot, metric));
+  return month && month.use + amount > month.limit ? { metric, ...month } : null;
 }

@@ -1,6 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { experimental_readRawConfig, type Unstable_RawConfig } from "wrangler";
+import { parse } from "smol-toml";
+import type { Unstable_RawConfig } from "wrangler";
 import { plain } from "./fail.ts";
 import { ROOT } from "./place.ts";
 
@@ -13,7 +14,8 @@ type Names = { queue?: string; dead_letter_queue?: string; bucket_name?: string 
 export function readTarget(env?: string): Target {
   if (env !== undefined && !/^[a-z0-9]{1,20}$/.test(env)) throw plain("--env takes small letters and digits.");
   const file = `${ROOT}/wrangler.toml`;
-  const { rawConfig } = experimental_readRawConfig({ config: file });
+  // As wrangler itself reads it, without waiting seconds for all of wrangler.
+  const rawConfig = parse(readFileSync(file, "utf8")) as Unstable_RawConfig;
   if (env === undefined) return targetOf(rawConfig, file);
   const renamed = rename(rawConfig, env);
   const folder = `${ROOT}/dist/deploy`;

@@ -40,8 +40,9 @@ const runInside = (given: string[], variables?: Record<string, string>, quiet = 
 
 /** A database and a workerd keep a core busy: with one of each for either half of the suite, two cores are. */
 async function runHalves(prepared: Record<string, string>): Promise<Result> {
-  const halves = [0, 1].map((): { files: string[]; seconds: number } => ({ files: [], seconds: 0 }));
-  const pattern = process.env.HEAVY === "1" ? "test/**/*.test.ts" : "test/*.test.ts";
+  const heavy = process.env.HEAVY === "1";
+  const halves = [0, heavy ? 90 : 0].map((seconds): { files: string[]; seconds: number } => ({ files: [], seconds }));
+  const pattern = heavy ? "test/**/*.test.ts" : "test/*.test.ts";
   const files = globSync(pattern, { cwd: ROOT }).filter((file) => !ALONE.includes(file));
   for (const file of files.sort((a, b) => secondsOf(b) - secondsOf(a) || a.localeCompare(b))) {
     const half = halves[0]!.seconds <= halves[1]!.seconds ? halves[0]! : halves[1]!;
@@ -51,7 +52,7 @@ async function runHalves(prepared: Record<string, string>): Promise<Result> {
   const [one, other] = halves.map(({ files }) => ["--maxWorkers=1", ...files]);
   const rest = async () => {
     const half = await runInside(other!, prepared, true);
-    if (process.env.HEAVY !== "1") return half;
+    if (!heavy) return half;
     const alone = await runInside(ALONE, prepared, true);
     return { succeeded: half.succeeded && alone.succeeded, output: half.output + alone.output };
   };
@@ -64,12 +65,14 @@ const ALONE = ["test/heavy/query-plans.test.ts"];
 
 /** About how long the slowest take, so that the halves are alike. */
 const SECONDS: Record<string, number> = {
-  "test/heavy/fuzz.test.ts": 300,
-  "test/heavy/webhooks.test.ts": 180,
-  "test/heavy/campaigns.test.ts": 120,
-  "test/heavy/search.test.ts": 100,
-  "test/heavy/jobs.test.ts": 60,
+  "test/heavy/webhooks.test.ts": 270,
+  "test/heavy/fuzz.test.ts": 170,
+  "test/heavy/search.test.ts": 95,
+  "test/heavy/campaigns.test.ts": 50,
+  "test/heavy/jobs.test.ts": 45,
+  "test/heavy/live.test.ts": 40,
   "test/wall.test.ts": 70,
+  ...(process.env.HEAVY === "1" && { "test/conversations.test.ts": 60, "test/model.test.ts": 55 }),
   "test/budget.test.ts": 28,
   "test/deliveries.test.ts": 20,
   "test/smtp.test.ts": 18,

@@ -34,7 +34,8 @@ export default defineConfig({
     setupFiles: ["./test/setup/quiet.ts"],
     globalSetup: ["./local/test-database.ts", "./local/test-receiver.ts", "./local/test-mail-server.ts"],
     include: heavy ? ["test/**/*.test.ts"] : ["test/*.test.ts"],
-    maxWorkers: 2,
+    // Two workers would take up each other's queued work, whose bytes and sockets only the other has.
+    maxWorkers: 1,
     // A call that the local runtime loses on a busy machine hangs its test: tried once more where nobody looks.
     retry: process.env.CI ? 1 : 0,
     testTimeout: heavy ? 120_000 : 60_000,

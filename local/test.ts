@@ -49,7 +49,7 @@ async function runHalves(prepared: Record<string, string>): Promise<Result> {
     half.files.push(file);
     half.seconds += secondsOf(file);
   }
-  const [one, other] = halves.map(({ files }) => ["--maxWorkers=1", ...files]);
+  const [one, other] = halves.map(({ files }) => files);
   const rest = async () => {
     const half = await runInside(other!, prepared, true);
     if (!heavy) return half;

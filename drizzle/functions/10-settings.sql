@@ -114,16 +114,16 @@ begin
   elsif tg_op = 'UPDATE' then
     added := added || format(' union all select tenant_id, -(%s) from former', tg_argv[1]);
   end if;
+  added := format('with sums as (select tenant_id, sum(worth) as worth from (%s) a group by tenant_id having sum(worth) <> 0)', added);
   if tg_op = 'INSERT' then
-    execute format('insert into usage_totals as u (tenant_id, metric, value)
-      select tenant_id, %L, sum(worth) from (%s) a group by tenant_id having sum(worth) <> 0 order by tenant_id
-      on conflict (tenant_id, metric) do update set value = u.value + excluded.value', tg_argv[0], added);
+    added := added || format(', put as (insert into usage_totals as u (tenant_id, metric, value)
+      select tenant_id, %L, worth from sums order by tenant_id
+      on conflict (tenant_id, metric) do update set value = u.value + excluded.value)', tg_argv[0]);
   else
-    execute format('update usage_totals u set value = u.value + c.worth
-      from (select tenant_id, sum(worth) as worth from (%s) a group by tenant_id having sum(worth) <> 0) c
-      where u.tenant_id = c.tenant_id and u.metric = %L', added, tg_argv[0]);
+    added := added || format(', put as (update usage_totals u set value = u.value + s.worth
+      from sums s where u.tenant_id = s.tenant_id and u.metric = %L)', tg_argv[0]);
   end if;
-  execute format('select sum(worth) from (%s) a where tenant_id = current_tenant()', added) into net;
+  execute added || ' select sum(worth) from sums where tenant_id = current_tenant()' into net;
   perform set_config('app.added_' || tg_argv[0],
     (coalesce(nullif(current_setting('app.added_' || tg_argv[0], true), '')::bigint, 0) + coalesce(net, 0))::text, true);
   return null;

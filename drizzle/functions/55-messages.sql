@@ -21,10 +21,12 @@ create or replace function public.new_attachment(chan uuid, msg uuid, given json
 $$;
 
 -- Whether all files that are named are there, whole.
-create or replace function public.has_files(attachments jsonb) returns boolean language sql stable as $$
-  select not exists (select 1 from jsonb_array_elements(attachments) a where a ? 'fileId' and not exists (select 1 from files f
-    where f.tenant_id = current_tenant() and f.id = (a ->> 'fileId')::uuid and f.status = 'completed'))
-$$;
+create or replace function public.has_files(attachments jsonb) returns boolean language plpgsql stable as $$
+begin
+  return attachments is null or attachments = '[]' or not exists (select 1 from jsonb_array_elements(attachments) a
+    where a ? 'fileId' and not exists (select 1 from files f
+      where f.tenant_id = current_tenant() and f.id = (a ->> 'fileId')::uuid and f.status = 'completed'));
+end $$;
 
 -- What a message quotes, itself without a quote; nothing where others may not see it.
 create or replace function public.quoted_json(m messages) returns jsonb language sql stable as $$
@@ -86,11 +88,13 @@ create or replace function public.passes_filter(filter jsonb, data jsonb) return
 $$;
 
 -- Of the endpoints that may want an event, those whose scopes and filter let this one pass.
-create or replace function public.wanting(hooks jsonb, chan uuid, data jsonb) returns jsonb language sql stable as $$
-  select coalesce(jsonb_agg(w), '[]') from jsonb_array_elements(hooks) w
-    left join channels c on c.tenant_id = current_tenant() and c.id = chan
-   where passes_filter(w -> 'filter', data) and in_scopes(w -> 'scopes', c)
-$$;
+create or replace function public.wanting(hooks jsonb, chan uuid, data jsonb) returns jsonb language plpgsql stable as $$
+begin
+  if hooks is null or hooks = '[]' then return '[]'; end if;
+  return (select coalesce(jsonb_agg(w), '[]') from jsonb_array_elements(hooks) w
+      left join channels c on c.tenant_id = current_tenant() and c.id = chan
+     where passes_filter(w -> 'filter', data) and in_scopes(w -> 'scopes', c));
+end $$;
 
 -- The standings that bring a verb: the usual ones, or those that the channel's type puts in their place.
 create or replace function public.standings_of(rule jsonb, type text) returns text[] language sql immutable as $$
@@ -123,7 +127,7 @@ $$;
 drop function if exists public.record_messages(uuid, jsonb, jsonb);
 create or replace function public.record_messages(chan uuid, sends jsonb, verdicts jsonb)
 returns table (n int, code text, wait float8, message jsonb, event uuid, seq bigint, payload text, audience uuid, deliveries uuid[], "slowMode" int, cooldown int)
-language plpgsql volatile as $$
+language plpgsql set plan_cache_mode = force_generic_plan volatile as $$
 #variable_conflict use_column
 declare t uuid := current_tenant(); ch channels; st streams; ty jsonb; moment text := iso(now()); verdict jsonb;
 begin
@@ -171,7 +175,7 @@ begin
         "mayFrozen" jsonb, "maySoon" jsonb, "mayMention" jsonb, "mayMentionAll" jsonb, "sinceOwn" float8, "sinceAny" float8, mentions jsonb,
         mentioning text, attachments jsonb, blocked uuid)
       left join jsonb_to_recordset(verdicts) v(n int, code text, "userId" uuid) using (n)) s
-    left join lateral (select standing_in(ch, s."userId") as role) cm on true
+    left join lateral (select case when s."userId" is not null then standing_in(ch, s."userId") end as role) cm on true
     left join lateral (
       select o.id from messages o where o.tenant_id = t and o.channel_id = chan and o.user_id = s."userId" and o.client_id = s."clientId"
       union all

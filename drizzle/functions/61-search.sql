@@ -26,11 +26,12 @@ create or replace function public.grams(run text) returns text[] language sql im
       from unnest(string_to_array(run, null)) with ordinality x(c, n) window w as (order by n)) y where g is not null
 $$;
 
-create or replace function public.searchable(language text, said text) returns tsvector language sql stable as $$
-  select case when said !~ unspaced() then to_tsvector(search_config(language), left(said, 100000))
+create or replace function public.searchable(language text, said text) returns tsvector language plpgsql stable as $$
+begin
+  return case when said !~ unspaced() then to_tsvector(search_config(language), left(said, 100000))
     else to_tsvector(search_config(language), regexp_replace(left(said, 100000), unspaced(), ' ', 'g'))
-      || array_to_tsvector(array(select distinct unnest(grams(run[1])) from regexp_matches(left(said, 8000), unspaced(), 'g') run)) end
-$$;
+      || array_to_tsvector(array(select distinct unnest(grams(run[1])) from regexp_matches(left(said, 8000), unspaced(), 'g') run)) end;
+end $$;
 
 -- What nobody is to find has no words.
 create or replace function public.make_searchable() returns trigger language plpgsql as $$

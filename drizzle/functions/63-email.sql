@@ -70,12 +70,13 @@ language sql volatile security definer set search_path = pg_catalog, public, pg_
 $$;
 
 -- What the rules say of a sender: the narrowest decides.
-create or replace function public.takes_sender(inbox uuid, sender text) returns boolean language sql stable as $$
-  select coalesce((select r.action = 'allow' from sender_rules r
+create or replace function public.takes_sender(inbox uuid, sender text) returns boolean language plpgsql stable as $$
+begin
+  return coalesce((select r.action = 'allow' from sender_rules r
      where r.tenant_id = current_tenant() and (r.inbox_id = inbox or r.inbox_id is null)
        and (r.pattern in ('*', sender, split_part(sender, '@', 2)) or split_part(sender, '@', 2) like '%.' || r.pattern)
-     order by r.inbox_id is null, r.pattern = '*', position('@' in r.pattern) = 0, length(r.pattern) desc limit 1), true)
-$$;
+     order by r.inbox_id is null, r.pattern = '*', position('@' in r.pattern) = 0, length(r.pattern) desc limit 1), true);
+end $$;
 
 -- The contact that has this address, made where there is none.
 create or replace function public.contact_of(given jsonb) returns uuid language plpgsql as $$
@@ -148,7 +149,7 @@ end $$;
 -- conversation, so they wait for each other; those that share none do not. The locks are taken in this order: ids, what is
 -- counted of the tenant (contacts, files), streams. `mail` is made by src/email/recording.ts.
 create or replace function public.record_inbound(mail jsonb) returns table (id uuid, kind text, stream uuid, seq bigint, type text,
-  at timestamptz, payload text, audience uuid, deliveries uuid[]) language plpgsql as $$
+  at timestamptz, payload text, audience uuid, deliveries uuid[]) language plpgsql set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; raw inbound_raw; known emails; ids text[]; places uuid[]; chan uuid;
   who uuid; msg uuid := (mail ->> 'messageId')::uuid; one uuid; said record; data jsonb; is_new boolean := false;
@@ -213,16 +214,22 @@ begin
   perform settle_inbound(raw.id, 'recorded', null, msg);
 end $$;
 
--- The conversations of an inbox that hold a mail with one of these ids, the oldest first.
-create or replace function public.conversations_of(inbox uuid, ids text[]) returns uuid[] language sql stable as $$
-  select array(select distinct m.channel_id from message_references f join messages m on m.tenant_id = f.tenant_id and m.id = f.message_id
-    where f.tenant_id = current_tenant() and f.inbox_id = inbox and f.referenced_id = any (ids) order by 1)
-$$;
+-- The conversations of an inbox that hold a mail with one of these ids, the oldest first. Each id is looked up by itself: a
+-- planner that knows little of the table would read all that the inbox has.
+create or replace function public.conversations_of(inbox uuid, ids text[]) returns uuid[] language plpgsql stable as $$
+declare t uuid := current_tenant();
+begin
+  return array(select distinct x.channel_id from unnest(ids) i(id) cross join lateral (
+      select m.channel_id from message_references f join messages m on m.tenant_id = f.tenant_id and m.id = f.message_id
+       where f.tenant_id = t and f.inbox_id = inbox and f.referenced_id = i.id offset 0) x order by 1);
+end $$;
 
 -- What became of a received mail.
-create or replace function public.settle_inbound(raw uuid, status text, error text, message uuid) returns boolean language sql as $$
+create or replace function public.settle_inbound(raw uuid, status text, error text, message uuid) returns boolean language plpgsql as $$
+begin
   update inbound_raw r set status = settle_inbound.status, error = settle_inbound.error, message_id = message, claimed_until = null, finished_at = now()
-   where r.tenant_id = current_tenant() and r.id = raw and r.status = 'pending' returning true
-$$;
+   where r.tenant_id = current_tenant() and r.id = raw and r.status = 'pending';
+  return case when found then true end;
+end $$;
 
 call hand_over_doors();

@@ -1,14 +1,15 @@
 -- What mail from an inbox bears: null where there is no such inbox for the acting user. A tag can be put behind a name
 -- where mail to such an address comes in.
-create or replace function public.sending_place(inbox uuid) returns jsonb language sql stable as $$
-  select jsonb_build_object('inboxId', i.id, 'address', i.local_part || '@' || d.name, 'name', coalesce(i.name, d.from_name),
+create or replace function public.sending_place(inbox uuid) returns jsonb language plpgsql stable as $$
+begin
+  return (select jsonb_build_object('inboxId', i.id, 'address', i.local_part || '@' || d.name, 'name', coalesce(i.name, d.from_name),
       'replyTo', d.reply_to, 'bounceAddress', d.bounce_address, 'tagged', i.plus_addressing or i.is_catchall,
       'bounceTagged', exists (select 1 from inboxes b join domains e on e.tenant_id = b.tenant_id and e.id = b.domain_id
         where b.tenant_id = i.tenant_id and b.local_part || '@' || e.name = lower(d.bounce_address) and b.deleted_at is null
           and (b.plus_addressing or b.is_catchall)))
     from inboxes i join domains d on d.tenant_id = i.tenant_id and d.id = i.domain_id
-   where i.tenant_id = current_tenant() and i.id = inbox and works_in_inbox(i.tenant_id, i.id, current_user_id())
-$$;
+   where i.tenant_id = current_tenant() and i.id = inbox and works_in_inbox(i.tenant_id, i.id, current_user_id()));
+end $$;
 
 -- The mail that an answer is about: the one that is named, else the last one received, else the last one sent. Others'
 -- addresses are as they stood in it, our own are those of the tenant's inboxes.
@@ -32,10 +33,11 @@ create or replace function public.answered_mail(chan uuid, named uuid) returns j
 $$;
 
 -- Whether mail goes through the sandbox, which asks for no proof of a domain: so does that of a tenant without an account.
-create or replace function public.sends_by_sandbox() returns boolean language sql stable as $$
-  select coalesce((select i.provider = 'sandbox' from integrations i where i.tenant_id = current_tenant() and i.medium = 'email'
-    order by array_position(array['active', 'failing', 'disabled'], i.status), i.created_at, i.id limit 1), true)
-$$;
+create or replace function public.sends_by_sandbox() returns boolean language plpgsql stable as $$
+begin
+  return coalesce((select i.provider = 'sandbox' from integrations i where i.tenant_id = current_tenant() and i.medium = 'email'
+    order by array_position(array['active', 'failing', 'disabled'], i.status), i.created_at, i.id limit 1), true);
+end $$;
 
 -- Ends the batch where mail may not go out from this inbox. `bound` are the inboxes that the credential is bound to, if any.
 create or replace function public.must_send_from(inbox uuid, bound jsonb) returns boolean language plpgsql stable as $$
@@ -51,7 +53,7 @@ end $$;
 
 -- Makes a mail of ours a message of its conversation, with a delivery for each recipient: those to whom nothing may be
 -- sent have theirs too, ended. `mail` is made by src/email/outgoing.ts. Returns { message, isNew, pending, events }.
-create or replace function public.record_outbound(mail jsonb) returns jsonb language plpgsql as $$
+create or replace function public.record_outbound(mail jsonb) returns jsonb language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; chan uuid := (mail ->> 'channelId')::uuid; msg uuid := (mail ->> 'messageId')::uuid;
   said record; events jsonb := '[]'; pending jsonb; refused jsonb; data jsonb;
 begin
@@ -109,11 +111,12 @@ create or replace function public.record_item(chan uuid, type text, data jsonb, 
 $$;
 
 -- Records events and tells of them as the Worker announces them.
-create or replace function public.told_of(items jsonb) returns jsonb language sql volatile as $$
-  select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'streamKind', r.kind, 'streamId', r.stream, 'seq', r.seq, 'type', r.type,
+create or replace function public.told_of(items jsonb) returns jsonb language plpgsql volatile as $$
+begin
+  return (select coalesce(jsonb_agg(jsonb_build_object('id', r.id, 'streamKind', r.kind, 'streamId', r.stream, 'seq', r.seq, 'type', r.type,
       'createdAt', iso(r.at), 'payload', r.payload, 'audience', r.audience, 'deliveries', to_jsonb(r.deliveries)) order by r.seq), '[]')
-    from record_events(items) r
-$$;
+    from record_events(items) r);
+end $$;
 
 -- What record_messages says of a send, as a refusal of the batch.
 create or replace function public.refuse_send(code text) returns boolean language plpgsql as $$
@@ -128,7 +131,7 @@ begin
 end $$;
 
 -- Many at once: what is wrong with one leaves the others alone. Returns for each `n` what record_outbound does, or { refused }.
-create or replace function public.record_outbounds(mails jsonb) returns jsonb language plpgsql as $$
+create or replace function public.record_outbounds(mails jsonb) returns jsonb language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare mail jsonb; answers jsonb := '[]'; facts text;
 begin
   for mail in select m.value from jsonb_array_elements(mails) m loop

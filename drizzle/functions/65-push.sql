@@ -1,7 +1,9 @@
 -- Whoever writes a message, and by whatever way it appears: where the tenant has an account to push by, its members are
 -- to be notified. In the transaction of the message itself, so that no crash can lose it.
-create or replace function public.push_wanted(tenant uuid) returns boolean language sql stable as
-$$ select exists (select 1 from integrations i where i.tenant_id = tenant and i.medium = 'push' and i.status <> 'disabled') $$;
+create or replace function public.push_wanted(tenant uuid) returns boolean language plpgsql stable as $$
+begin
+  return exists (select 1 from integrations i where i.tenant_id = tenant and i.medium = 'push' and i.status <> 'disabled');
+end $$;
 
 create or replace function public.notes_push() returns trigger language plpgsql as $$
 begin

@@ -10,7 +10,7 @@ $$;
 drop function if exists public.record_events(jsonb);
 create or replace function public.record_events(items jsonb)
 returns table (n int, id uuid, kind text, stream uuid, seq bigint, type text, at timestamptz, payload text, audience uuid, deliveries uuid[])
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql as $$
 #variable_conflict use_column
 declare t uuid := current_tenant(); moment text := to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 begin

@@ -127,7 +127,7 @@ $$;
 drop function if exists public.record_messages(uuid, jsonb, jsonb);
 create or replace function public.record_messages(chan uuid, sends jsonb, verdicts jsonb)
 returns table (n int, code text, wait float8, message jsonb, event uuid, seq bigint, payload text, audience uuid, deliveries uuid[], "slowMode" int, cooldown int)
-language plpgsql set plan_cache_mode = force_generic_plan volatile as $$
+language plpgsql volatile as $$
 #variable_conflict use_column
 declare t uuid := current_tenant(); ch channels; st streams; ty jsonb; moment text := iso(now()); verdict jsonb;
 begin

@@ -31,7 +31,7 @@ export default defineConfig({
   test: {
     isolate: false,
     silent: "passed-only",
-    setupFiles: ["./test/setup/quiet.ts"],
+    setupFiles: ["./test/setup/quiet.ts", "./test/setup/once.ts"],
     globalSetup: ["./local/test-database.ts", "./local/test-receiver.ts", "./local/test-mail-server.ts"],
     include: heavy ? ["test/**/*.test.ts"] : ["test/*.test.ts"],
     // Two workers would take up each other's queued work, whose bytes and sockets only the other has.

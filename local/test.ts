@@ -17,14 +17,14 @@ async function runAll(): Promise<boolean> {
   const folder = mkdtempSync(`${tmpdir()}/parley-test-`);
   try {
     // What is tried from outside makes the databases it needs, whatever server is named.
-    if (process.env.DATABASE_URL) return told([await runHalves({})]);
+    if (process.env.DATABASE_URL) return told([await runParts({})]);
     await Promise.all([buildWorker(ROOT, `${folder}/built`), writeMigrated(`${folder}/migrated`)]);
     const prepared = { [BUILT_ELSEWHERE]: `${folder}/built`, [MIGRATED_ELSEWHERE]: `${folder}/migrated` };
     const outside = run(["--test", "--test-concurrency=2", ...globSync("local/*.test.ts", { cwd: ROOT }).sort()], {
       ...prepared,
       NODE_COMPILE_CACHE: `${folder}/compiled`,
     });
-    return told([await runHalves(prepared), await outside]);
+    return told([await runParts(prepared), await outside]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -38,33 +38,36 @@ function told(results: Result[]): boolean {
 const runInside = (given: string[], variables?: Record<string, string>, quiet = false) =>
   run(["node_modules/vitest/vitest.mjs", "run", ...given], variables, quiet);
 
-/** A database and a workerd keep a core busy: with one of each for either half of the suite, two cores are. */
-async function runHalves(prepared: Record<string, string>): Promise<Result> {
+/** A part has a database and a workerd of its own, of which each waits for the other: three keep two cores busy. */
+async function runParts(prepared: Record<string, string>): Promise<Result> {
   const heavy = process.env.HEAVY === "1";
-  const halves = [0, heavy ? 90 : 0].map((seconds): { files: string[]; seconds: number } => ({ files: [], seconds }));
-  const pattern = heavy ? "test/**/*.test.ts" : "test/*.test.ts";
-  const files = globSync(pattern, { cwd: ROOT }).filter((file) => !ALONE.includes(file));
+  const parts = Array.from({ length: process.env.DATABASE_URL ? 2 : 3 }, () => ({ files: [] as string[], seconds: 0 }));
+  const [first, ...others] = parts as [(typeof parts)[0], ...typeof parts];
+  if (heavy) first.seconds = secondsOf(ALONE);
+  const files = globSync(heavy ? "test/**/*.test.ts" : "test/*.test.ts", { cwd: ROOT }).filter(
+    (file) => file !== ALONE,
+  );
   for (const file of files.sort((a, b) => secondsOf(b) - secondsOf(a) || a.localeCompare(b))) {
-    const half = halves[0]!.seconds <= halves[1]!.seconds ? halves[0]! : halves[1]!;
-    half.files.push(file);
-    half.seconds += secondsOf(file);
+    const part = parts.reduce((least, one) => (one.seconds < least.seconds ? one : least));
+    part.files.push(file);
+    part.seconds += secondsOf(file);
   }
-  const [one, other] = halves.map(({ files }) => files);
-  const rest = async () => {
-    const half = await runInside(other!, prepared, true);
-    if (!heavy) return half;
-    const alone = await runInside(ALONE, prepared, true);
-    return { succeeded: half.succeeded && alone.succeeded, output: half.output + alone.output };
+  const quiet = others.map(({ files }) => runInside(files, prepared, true));
+  const results = [await runInside(first.files, prepared)];
+  if (heavy) results.push(await runInside([ALONE], prepared));
+  results.push(...(await Promise.all(quiet)));
+  return {
+    succeeded: results.every(({ succeeded }) => succeeded),
+    output: results.map(({ output }) => output).join(""),
   };
-  const [first, second] = await Promise.all([runInside(one!, prepared), rest()]);
-  return { succeeded: first.succeeded && second.succeeded, output: second.output };
 }
 
 /** Works in a database of its own, which would be in the way of whoever came after it in its process. */
-const ALONE = ["test/heavy/query-plans.test.ts"];
+const ALONE = "test/heavy/query-plans.test.ts";
 
-/** About how long the slowest take, so that the halves are alike. */
+/** About how long the slowest take, so that the parts are alike. */
 const SECONDS: Record<string, number> = {
+  [ALONE]: 80,
   "test/heavy/webhooks.test.ts": 270,
   "test/heavy/fuzz.test.ts": 170,
   "test/heavy/search.test.ts": 95,

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { callsOf } from "./calls";
-import { type Any, expectProblem } from "./helpers";
+import { type Any, expectProblem, newTenant } from "./helpers";
 import { newPost, type Post } from "./mail";
 import { asOwner } from "./setup/owner";
 
@@ -122,6 +122,12 @@ describe("groups and filters", () => {
       [new Date().toISOString().slice(0, 10)]: { recipients: 2 },
     });
   });
+});
+
+it("before the first of all days there are none", async () => {
+  const { status, body } = await (await newTenant()).get("/v1/email-statistics?to=0001-01-05T00:00:00Z");
+
+  expect([status, body]).toEqual([200, { from: "0001-01-01T00:00:00.000Z", to: "0001-01-05T00:00:00.000Z", data: [] }]);
 });
 
 it("asks the database once, and only of the tenant's own", async () => {

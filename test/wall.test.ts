@@ -143,7 +143,7 @@ async function sendUnconditioned(as: Client, call: Call) {
   }
 }
 
-/** The wall alone must hold; that queries name their tenant too is shown where time matters less. */
+/** The wall alone must hold; that queries name their tenant too, and which operation it was that changed something, is shown where time matters less. */
 const WAYS = inject("realPostgres") ? [send, sendUnconditioned] : [sendUnconditioned];
 
 const callers = new Map<string, ReturnType<typeof clientWith>>();
@@ -205,9 +205,12 @@ describe.each(operations.filter(({ scope }) => scope !== "public"))("$method $pa
     }
   });
 
-  it.skipIf(operation.method === "GET")("has changed nothing of another tenant's", async () => {
-    expect(await snapshot(tables, theirs.id)).toEqual(before);
-  });
+  it.skipIf(operation.method === "GET" || !inject("realPostgres"))(
+    "has changed nothing of another tenant's",
+    async () => {
+      expect(await snapshot(tables, theirs.id)).toEqual(before);
+    },
+  );
 });
 
 describe.each(operations.filter((one) => one.scope === "public" && positionsOf(one).length > 0))(

@@ -10,6 +10,8 @@ export const GROUPINGS = ["none", "day", "domain", "inbox", "stream", "tag"] as 
 type Grouping = (typeof GROUPINGS)[number];
 
 const DAY_MS = 86_400_000;
+/** Before it, times are written in another way. */
+const FIRST_MS = Date.parse("0001-01-01T00:00:00Z");
 const DAYS_MOST = 366;
 const DAYS = 30;
 const ROWS_MOST = 1000;
@@ -58,7 +60,7 @@ export const COUNTS = [...Object.keys(COUNTED).filter((name) => name !== "bounce
  */
 export async function emailStatistics(ctx: Context, query: StatisticsQuery) {
   const to = query.to ?? new Date().toISOString();
-  const from = query.from ?? new Date(Date.parse(to) - DAYS * DAY_MS).toISOString();
+  const from = query.from ?? new Date(Math.max(Date.parse(to) - DAYS * DAY_MS, FIRST_MS)).toISOString();
   if (Date.parse(to) - Date.parse(from) > DAYS_MOST * DAY_MS || to < from)
     throw new ApiError("invalid_request", undefined, {
       errors: [{ path: "query.from", message: `It lies before to, ${DAYS_MOST} days at most.` }],

@@ -38,10 +38,10 @@ function told(results: Result[]): boolean {
 const runInside = (given: string[], variables?: Record<string, string>, quiet = false) =>
   run(["node_modules/vitest/vitest.mjs", "run", ...given], variables, quiet);
 
-/** A part has a database and a workerd of its own, of which each waits for the other: three keep two cores busy. */
+/** A part has a database and a workerd of its own, which keep a core busy: more parts than cores make tests wait for each other. */
 async function runParts(prepared: Record<string, string>): Promise<Result> {
   const heavy = process.env.HEAVY === "1";
-  const parts = Array.from({ length: process.env.DATABASE_URL ? 2 : 3 }, () => ({ files: [] as string[], seconds: 0 }));
+  const parts = Array.from({ length: 2 }, () => ({ files: [] as string[], seconds: 0 }));
   const [first, ...others] = parts as [(typeof parts)[0], ...typeof parts];
   if (heavy) first.seconds = secondsOf(ALONE);
   const files = globSync(heavy ? "test/**/*.test.ts" : "test/*.test.ts", { cwd: ROOT }).filter(

@@ -3,7 +3,7 @@ export type SharedCall = { at: number; ended: boolean; failure?: { error: unknow
 
 /** A call dies with the request that made it: others wait this long for it, then make their own. */
 export const SHARED_CALL_MS = 2_000;
-const LOOK_MS = 4;
+const LOOK_MOST_MS = 32;
 
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -56,7 +56,10 @@ export async function share(
 }
 
 async function endOf(call: SharedCall): Promise<void> {
-  for (let waited = 0; !call.ended && waited < SHARED_CALL_MS; waited += LOOK_MS) await sleep(LOOK_MS);
+  for (let pause = 2, waited = 0; !call.ended && waited < SHARED_CALL_MS; pause = Math.min(1.5 * pause, LOOK_MOST_MS)) {
+    await sleep(pause);
+    waited += pause;
+  }
   if (call.failure) throw call.failure.error;
 }
 

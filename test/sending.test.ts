@@ -63,6 +63,7 @@ describe("a new mail", () => {
 
     expect(message).toMatchObject({
       direction: "outbound",
+      state: "visible",
       text: "Hello Ann",
       metadata: { order: 7 },
     });
@@ -536,6 +537,7 @@ describe("at a time to come", () => {
     expect(await bodyOf(own)).toMatchObject({ subject: "Sooner", text: "Good evening\n" });
     expect((await bodyOf(own)).attachments.map(({ filename }) => filename)).toEqual(["x.txt"]);
     const sent = (await own.tenant.get(`/v1/messages/${message.id}`)).body;
+    expect(sent).toMatchObject({ state: "visible", direction: "outbound", attachments: [{ fileName: "x.txt" }] });
     expect(Date.parse(sent.createdAt)).toBeGreaterThanOrEqual(Date.parse(sendAt));
     const types = (await own.tenant.get(`/v1/events?stream=channel&streamId=${message.channelId}`)).body.data.map(
       ({ type }: Any) => type,

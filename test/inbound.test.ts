@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import { AWS, newAws } from "./aws";
 import { type Any, client, expectProblem } from "./helpers";
-import { arrives, mail, mailsOf, newPost, type Post, rawsOf, read } from "./mail";
+import { arrives, mail, mailsOf, newPost, type Post, rawsOf, read, readNow } from "./mail";
 import { betweenDatabase } from "./outbound";
 import { newReceiver } from "./receiver";
 import { asOwner } from "./setup/owner";
@@ -115,6 +115,23 @@ it("a mail is at most 25 MiB", async () => {
 });
 
 describe("once", () => {
+  it("of mails read together one that cannot be recorded waits for its next try, and the others are messages", async () => {
+    const inbox = await newInbox("together");
+    const kept = { INBOUND: { send: async () => undefined } as unknown as Queue };
+    for (const body of ["one", "two", "three"]) await arrives(inbox.address, mail({ body }), { changed: kept });
+    const raws = await rawsOf(inbox.id);
+    const lost = raws[1];
+    const FILES = {
+      get: (key: string) =>
+        key.endsWith(lost.id) ? Promise.reject(new Error("The bucket is away.")) : env.FILES.get(key),
+    } as unknown as R2Bucket;
+
+    await readNow(raws, { FILES });
+
+    expect((await rawsOf(inbox.id)).map(({ status }) => status)).toEqual(["recorded", "pending", "recorded"]);
+    expect((await mailsOf(inbox.id)).map(({ written }) => written)).toEqual(["one", "three"]);
+  });
+
   it("ten copies at the same time are one message and one event", async () => {
     const inbox = await newInbox("copies");
     const copy = mail();

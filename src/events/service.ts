@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { isoOf } from "../lib/columns";
 import type { Context } from "../lib/context";
 import { db } from "../lib/db";
 import { newId } from "../lib/ids";
@@ -66,7 +67,7 @@ export const RECORDED = {
   streamId: sql<string>`stream`.as("stream"),
   seq: sql<number>`seq`.mapWith(Number).as("seq"),
   type: sql<string>`type`.as("type"),
-  createdAt: sql<string>`at`.mapWith((value: string) => new Date(value).toISOString()).as("at"),
+  createdAt: sql<string>`at`.mapWith(isoOf).as("at"),
   payload: sql<string | null>`payload`.as("payload"),
   audience: sql<string | null>`audience`.as("audience"),
   deliveries: sql<string[]>`to_jsonb(deliveries)`.as("deliveries"),

@@ -4,8 +4,16 @@ import { type AnyPgColumn, check, customType, foreignKey, type PgColumn, uuid } 
 /** A moment as the API shows it: ISO 8601 in UTC, in code as on the wire. */
 export const instant = customType<{ data: string; driverData: string }>({
   dataType: () => "timestamptz",
-  fromDriver: (value) => new Date(value).toISOString(),
+  fromDriver: isoOf,
 });
+
+/** Of PostgreSQL's text ("2026-11-28 03:18:28.1234+00") or JSON; what is ISO in UTC already stays as it is. */
+export function isoOf(text: string): string {
+  if (text.endsWith("Z")) return text;
+  if (!text.endsWith("+00") || text[10] !== " ")
+    return Number.isNaN(Date.parse(text)) ? text : new Date(text).toISOString();
+  return `${text.slice(0, 10)}T${text.slice(11, 19)}.${text.slice(20, -3).slice(0, 3).padEnd(3, "0")}Z`;
+}
 
 export const bytea = customType<{ data: Uint8Array<ArrayBuffer>; driverData: string | Uint8Array<ArrayBuffer> }>({
   dataType: () => "bytea",

@@ -170,7 +170,7 @@ const CARELESS = [
      foreign key (tenant_id, parent_id) references careless.notes (tenant_id, id) on delete set null,
      foreign key (tenant_id, next_id) references careless.notes (tenant_id, id),
      constraint kind check (kind in ('a', 'b')))`,
-  "create index on careless.notes (tenant_id, next_id) where next_id is not null",
+  "create index on careless.notes (tenant_id, next_id) where status = 'open'",
   "create policy wall on careless.notes using (true)",
   "create view careless.seen as select * from careless.notes",
   `create function careless.open(n uuid) returns void language plpgsql security definer as $$

@@ -112,7 +112,8 @@ const FOREIGN_KEYS = `with k as (
     (confdeltype in ('n', 'd') and (coalesce(cardinality(confdelsetcols), 0) = 0 or unsets_tenant), ' would unset tenant_id'),
     (not convalidated, ' is not validated'),
     (not exists (select 1 from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am m on m.oid = c.relam
-       where i.indrelid = conrelid and m.amname = 'btree' and i.indpred is null and i.indisvalid
+       where i.indrelid = conrelid and m.amname = 'btree' and i.indisvalid
+         and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) = any (select format('(%s IS NOT NULL)', column_name) from unnest(own) column_name))
          and (i.indkey::int2[])[0:cardinality(conkey) - 1] @> conkey), ' has no index on its columns')) judged(wrong, why)
   where wrong order by 1`;
 

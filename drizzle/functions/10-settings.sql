@@ -109,6 +109,8 @@ end $$;
 create or replace function public.count_standing() returns trigger language plpgsql as $$
 declare added text := format('select tenant_id, %s as worth from changed', tg_argv[1]); net bigint;
 begin
+  -- A statement that changed no row has its trigger as well.
+  if not exists (select 1 from changed) then return null; end if;
   if tg_op = 'DELETE' then
     added := format('select tenant_id, -(%s) as worth from changed', tg_argv[1]);
   elsif tg_op = 'UPDATE' then

@@ -54,6 +54,12 @@ $$;
 create or replace function public.hold_files() returns trigger language plpgsql as $$
 declare gone jsonb := '[]'; come jsonb := '[]';
 begin
+  -- A statement that changed no row has its trigger as well.
+  if tg_op = 'INSERT' then
+    if not exists (select 1 from changed) then return null; end if;
+  elsif not exists (select 1 from former) then
+    return null;
+  end if;
   if tg_op <> 'INSERT' then
     select coalesce(jsonb_agg(jsonb_build_object('tenant', x.tenant_id, 'file', n.file, 'holder', held_by(tg_table_name, to_jsonb(x), tg_argv[1]))), '[]') into gone
       from former x cross join lateral files_named(to_jsonb(x) #> tg_argv[0]::text[]) n(file);

@@ -23,12 +23,14 @@ $$;
 
 -- What somebody is in a channel: by membership, or, where it belongs to an inbox, by their role as an operator. Whoever
 -- was put into the inbox without having one may answer there.
-create or replace function public.standing_in(chan channels, viewer uuid) returns text language sql stable as $$
-  select case when chan.inbox_id is null
-    then (select m.role from channel_members m where m.tenant_id = chan.tenant_id and m.channel_id = chan.id and m.user_id = viewer)
-    else (select case u.role when 'admin' then 'admin' when 'editor' then 'moderator' when 'viewer' then 'none' else 'member' end
-      from users u where u.tenant_id = chan.tenant_id and u.id = viewer and works_in_inbox(chan.tenant_id, chan.inbox_id, viewer)) end
-$$;
+create or replace function public.standing_in(chan channels, viewer uuid) returns text language plpgsql stable as $$
+begin
+  if chan.inbox_id is null then
+    return (select m.role from channel_members m where m.tenant_id = chan.tenant_id and m.channel_id = chan.id and m.user_id = viewer);
+  end if;
+  return (select case u.role when 'admin' then 'admin' when 'editor' then 'moderator' when 'viewer' then 'none' else 'member' end
+    from users u where u.tenant_id = chan.tenant_id and u.id = viewer and works_in_inbox(chan.tenant_id, chan.inbox_id, viewer));
+end $$;
 
 -- Whether a webhook's scopes let through what happens in a channel: those of one kind are alternatives, each kind that is there must hold.
 create or replace function public.in_scopes(scopes jsonb, chan channels) returns boolean language sql stable as $$

@@ -107,12 +107,13 @@ create or replace function public.ruling_of(rulings jsonb, type text) returns js
 $$;
 
 -- Sends after that: refused ones are `blocked` by a list, others are `held` by one, or say something else.
-create or replace function public.ruled(sends jsonb, type text) returns jsonb language sql immutable as $$
-  select case when not jsonb_path_exists(sends, '$[*].rulings') then sends else (
-    select jsonb_agg(x.send || jsonb_strip_nulls(jsonb_build_object('blocked', r.ruling #>> '{block,id}', 'held', r.ruling #>> '{hold,name}',
-        'text', r.ruling -> 'text', 'state', case when r.ruling ? 'hold' and x.send ->> 'state' = 'visible' then 'pending' end)) order by x.n)
-      from jsonb_array_elements(sends) with ordinality x(send, n) cross join lateral (select ruling_of(x.send -> 'rulings', type) as ruling) r) end
-$$;
+create or replace function public.ruled(sends jsonb, type text) returns jsonb language plpgsql immutable as $$
+begin
+  if not jsonb_path_exists(sends, '$[*].rulings') then return sends; end if;
+  return (select jsonb_agg(x.send || jsonb_strip_nulls(jsonb_build_object('blocked', r.ruling #>> '{block,id}', 'held', r.ruling #>> '{hold,name}',
+      'text', r.ruling -> 'text', 'state', case when r.ruling ? 'hold' and x.send ->> 'state' = 'visible' then 'pending' end)) order by x.n)
+    from jsonb_array_elements(sends) with ordinality x(send, n) cross join lateral (select ruling_of(x.send -> 'rulings', type) as ruling) r);
+end $$;
 
 -- Until when a message may wait for a verdict in a channel with these settings.
 create or replace function public.pending_until(settings jsonb) returns timestamptz language sql stable as $$

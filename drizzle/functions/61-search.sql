@@ -10,10 +10,12 @@ begin
   end loop;
 end $$;
 
-create or replace function public.search_config(language text) returns regconfig language sql stable as $$
-  select coalesce((select c.oid from pg_ts_config c where c.cfgname = language and c.cfgnamespace = 'pg_catalog'::regnamespace),
-    'pg_catalog.simple'::regconfig::oid)::regconfig
-$$;
+-- In PL/pgSQL, whose plans are kept: a function in SQL is planned anew by each statement that calls it.
+create or replace function public.search_config(language text) returns regconfig language plpgsql stable as $$
+begin
+  return coalesce((select c.oid from pg_ts_config c where c.cfgname = language and c.cfgnamespace = 'pg_catalog'::regnamespace),
+    'pg_catalog.simple'::regconfig::oid)::regconfig;
+end $$;
 
 -- Thai, Lao, Burmese, Khmer, kana, Han and, for its endings, Hangul.
 create or replace function public.unspaced() returns text language sql immutable parallel safe as $$
@@ -28,16 +30,20 @@ $$;
 
 create or replace function public.searchable(language text, said text) returns tsvector language plpgsql stable as $$
 begin
-  return case when said !~ unspaced() then to_tsvector(search_config(language), left(said, 100000))
-    else to_tsvector(search_config(language), regexp_replace(left(said, 100000), unspaced(), ' ', 'g'))
-      || array_to_tsvector(array(select distinct unnest(grams(run[1])) from regexp_matches(left(said, 8000), unspaced(), 'g') run)) end;
+  if said !~ unspaced() then return to_tsvector(search_config(language), left(said, 100000)); end if;
+  return to_tsvector(search_config(language), regexp_replace(left(said, 100000), unspaced(), ' ', 'g'))
+    || array_to_tsvector(array(select distinct unnest(grams(run[1])) from regexp_matches(left(said, 8000), unspaced(), 'g') run));
 end $$;
 
 -- What nobody is to find has no words.
 create or replace function public.make_searchable() returns trigger language plpgsql as $$
+declare spoken text;
 begin
-  new.searchable := case when new.state = 'visible' and new.deleted_at is null then searchable(
-    (select c.language from channels c where c.tenant_id = new.tenant_id and c.id = new.channel_id), new.text) end;
+  new.searchable := null;
+  if new.state = 'visible' and new.deleted_at is null then
+    select c.language into spoken from channels c where c.tenant_id = new.tenant_id and c.id = new.channel_id;
+    new.searchable := searchable(spoken, new.text);
+  end if;
   return new;
 end $$;
 create or replace trigger messages_searchable before insert or update of text, state, deleted_at on messages

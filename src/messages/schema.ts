@@ -70,15 +70,17 @@ export const messages = pgTable(
       .using("gin", t.tenantId, t.channelId, t.searchable)
       .with({ gin_pending_list_limit: 256 }),
     uniqueIndex("messages_by_seq").on(t.tenantId, t.channelId, t.seq),
-    uniqueIndex("messages_by_client_id").on(t.tenantId, t.channelId, t.userId, t.clientId),
+    uniqueIndex("messages_by_client_id")
+      .on(t.tenantId, t.channelId, t.userId, t.clientId)
+      .where(sql`${t.clientId} is not null`),
     index("messages_by_ordinal").on(t.tenantId, t.channelId, t.ordinal).where(sql`${t.ordinal} is not null`),
     index("messages_mentioning_all").on(t.tenantId, t.channelId, t.ordinal).where(sql`${t.mentioning} = 'channel'`),
     index("messages_by_time").on(t.tenantId, t.createdAt, t.id),
     index("messages_by_user").on(t.tenantId, t.userId),
-    index("messages_by_contact").on(t.tenantId, t.contactId, t.createdAt),
-    index("messages_by_parent").on(t.tenantId, t.parentId, t.seq),
-    index("messages_by_quoted").on(t.tenantId, t.quotedId),
-    index("messages_by_pinner").on(t.tenantId, t.pinnedBy),
+    index("messages_by_contact").on(t.tenantId, t.contactId, t.createdAt).where(sql`${t.contactId} is not null`),
+    index("messages_by_parent").on(t.tenantId, t.parentId, t.seq).where(sql`${t.parentId} is not null`),
+    index("messages_by_quoted").on(t.tenantId, t.quotedId).where(sql`${t.quotedId} is not null`),
+    index("messages_by_pinner").on(t.tenantId, t.pinnedBy).where(sql`${t.pinnedBy} is not null`),
     index("messages_pinned").on(t.tenantId, t.channelId, t.pinnedAt).where(sql`${t.pinnedAt} is not null`),
     index("messages_by_state").on(t.tenantId, t.channelId, t.state).where(sql`${t.state} <> 'visible'`),
     index("messages_scheduled").on(t.tenantId, t.userId, t.scheduledFor).where(sql`${t.scheduledFor} is not null`),

@@ -7,10 +7,26 @@ create or replace function public.message_told(type text, data json) returns uui
   select case when type not like 'custom.%' then coalesce(data -> 'message' ->> 'id', data ->> 'messageId')::uuid end
 $$;
 
+-- Whether an object is to be told of what happened in its stream: where nobody listens it is left asleep, unless it may hold settings
+-- that changed. Volatile, to see who came while the batch waited; whoever comes now waits for the batch (open_socket).
+create or replace function public.is_heard(kind text, stream uuid, type text) returns boolean language plpgsql volatile as $$
+declare t uuid := current_tenant();
+begin
+  if kind = 'tenant' then return false; end if;
+  if type = 'channel.updated' or exists (select 1 from live_sockets s where s.tenant_id = t and s.place_id = stream and s.until > now()) then
+    return true;
+  end if;
+  return kind = 'channel' and (type = 'message.new' and push_wanted(t) or exists (select 1 from live_sockets s
+    join channel_members m on m.tenant_id = t and m.channel_id = stream and m.user_id = s.user_id
+    where s.tenant_id = t and s.place = 'user' and s.until > now()));
+end $$;
+
+-- Its plans are made once for any number of items, and would read all streams of a tenant for the few that are meant: the settings
+-- leave looking each one up as the only way.
 drop function if exists public.record_events(jsonb);
 create or replace function public.record_events(items jsonb)
 returns table (n int, id uuid, kind text, stream uuid, seq bigint, type text, at timestamptz, payload text, audience uuid, deliveries uuid[])
-language plpgsql as $$
+language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare t uuid := current_tenant(); moment text := to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 begin
@@ -38,7 +54,7 @@ begin
         from item i join put p on p.id = i.id cross join jsonb_array_elements(i.webhooks) w
         where i.place is null or not w.value ? 'scopes'
           or in_scopes(w.value -> 'scopes', (select c from channels c where c.tenant_id = t and c.id = i.place)) returning id, event_id)
-    select i.n, i.id, i.kind, i.stream, i.seq, i.type, now(), case i.kind when 'tenant' then null else p.payload end, i.audience,
+    select i.n, i.id, i.kind, i.stream, i.seq, i.type, now(), case when is_heard(i.kind, i.stream, i.type) then p.payload end, i.audience,
       array(select d.id from due d where d.event_id = i.id) from item i join put p on p.id = i.id order by i.n;
 end $$;
 

@@ -8,15 +8,17 @@ create or replace function public.bans_holding(chan uuid, usr uuid) returns seto
     and (b.channel_id = chan or b.channel_id is null) and (b.expires_at is null or b.expires_at > now())
 $$;
 
-create or replace function public.is_banned(chan uuid, usr uuid) returns boolean language sql stable as $$
-  select exists (select 1 from bans_holding(chan, usr))
-$$;
+create or replace function public.is_banned(chan uuid, usr uuid) returns boolean language plpgsql stable as $$
+begin
+  return exists (select 1 from bans_holding(chan, usr));
+end $$;
 
 -- Until when what a user does in a channel is there for them alone; null where it is not.
-create or replace function public.shadowed_until(chan uuid, usr uuid) returns timestamptz language sql stable as $$
-  select max(coalesce(b.expires_at, now() + interval '100 years')) from bans b where b.tenant_id = current_tenant() and b.user_id = usr and b.shadow
-    and (b.channel_id = chan or b.channel_id is null) and (b.expires_at is null or b.expires_at > now())
-$$;
+create or replace function public.shadowed_until(chan uuid, usr uuid) returns timestamptz language plpgsql stable as $$
+begin
+  return (select max(coalesce(b.expires_at, now() + interval '100 years')) from bans b where b.tenant_id = current_tenant() and b.user_id = usr and b.shadow
+    and (b.channel_id = chan or b.channel_id is null) and (b.expires_at is null or b.expires_at > now()));
+end $$;
 
 create or replace function public.is_shadowed(chan uuid, usr uuid) returns boolean language sql stable as $$
   select shadowed_until(chan, usr) is not null

@@ -13,13 +13,14 @@ begin
 end $$;
 
 -- Its members work in an inbox, and the admins; in one without members every operator does.
-create or replace function public.works_in_inbox(tenant uuid, inbox uuid, viewer uuid) returns boolean language sql stable as $$
-  select viewer is null
-    or exists (select 1 from inbox_members m where m.tenant_id = tenant and m.inbox_id = inbox and (m.user_id = viewer
+create or replace function public.works_in_inbox(tenant uuid, inbox uuid, viewer uuid) returns boolean language plpgsql stable as $$
+begin
+  if viewer is null then return true; end if;
+  return exists (select 1 from inbox_members m where m.tenant_id = tenant and m.inbox_id = inbox and (m.user_id = viewer
       or exists (select 1 from team_members t where t.tenant_id = m.tenant_id and t.team_id = m.team_id and t.user_id = viewer)))
     or exists (select 1 from users u where u.tenant_id = tenant and u.id = viewer and (u.role = 'admin' or (u.role is not null
-      and not exists (select 1 from inbox_members m where m.tenant_id = tenant and m.inbox_id = inbox))))
-$$;
+      and not exists (select 1 from inbox_members m where m.tenant_id = tenant and m.inbox_id = inbox))));
+end $$;
 
 -- What somebody is in a channel: by membership, or, where it belongs to an inbox, by their role as an operator. Whoever
 -- was put into the inbox without having one may answer there.

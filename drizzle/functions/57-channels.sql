@@ -22,9 +22,10 @@ create or replace function public.seeing(chan channels, viewer uuid) returns tab
     and not exists (select 1 from bans_holding(chan.id, viewer)) end)
 $$;
 
-create or replace function public.sees_channel(chan channels, viewer uuid) returns boolean language sql stable as $$
-  select s.sees from seeing(chan, viewer) s
-$$;
+create or replace function public.sees_channel(chan channels, viewer uuid) returns boolean language plpgsql stable as $$
+begin
+  return (select s.sees from seeing(chan, viewer) s);
+end $$;
 
 -- Whether these channels, and those of these messages, are of the inboxes that a credential is bound to. What is not there is missed later.
 create or replace function public.lie_in_inboxes(chans jsonb, msgs jsonb, boxes jsonb) returns boolean language sql stable as $$

@@ -121,14 +121,15 @@ $$;
 
 -- Lets a user in at a channel or at their own place: { id, place, placeId, deviceId, keyId, jti, until, ticket, may }. The credential is
 -- looked at once more under the lock. The last number is read before the user is judged: whatever takes the channel from them
--- has a higher one, or is seen here.
+-- has a higher one, or is seen here. It is held until the socket's row is there for is_heard.
 create or replace function public.open_socket(credential jsonb, sock jsonb) returns jsonb language plpgsql as $$
 declare t uuid := current_tenant(); usr uuid; chan uuid := (sock ->> 'placeId')::uuid; ends timestamptz; last bigint; sees boolean; types boolean := false;
 begin
   perform lock_sockets(false);
   select e.user_id into usr from door.enter(credential) e;
   perform refuse_unless(usr is not null, 'not_allowed');
-  select x.last_seq into last from streams x where x.tenant_id = t and x.kind = sock ->> 'place' and x.id = coalesce(chan, usr);
+  insert into streams (tenant_id, kind, id, last_seq) values (t, sock ->> 'place', coalesce(chan, usr), 0) on conflict do nothing;
+  select x.last_seq into last from streams x where x.tenant_id = t and x.kind = sock ->> 'place' and x.id = coalesce(chan, usr) for share;
   if sock ? 'ticket' then
     delete from socket_tickets k where k.tenant_id = t and k.hash = decode(sock ->> 'ticket', 'hex') and k.expires_at > now();
     perform refuse_unless(found, 'unknown_credential');

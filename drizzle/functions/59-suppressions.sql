@@ -16,12 +16,13 @@ begin
   end loop;
 end $$;
 
-create or replace function public.suppressed_reason_of(tenant uuid, address text, stream text) returns text language sql stable as $$
-  select s.reason from suppressions s
+create or replace function public.suppressed_reason_of(tenant uuid, address text, stream text) returns text language plpgsql stable as $$
+begin
+  return (select s.reason from suppressions s
    where s.tenant_id = tenant and s.address = suppressed_reason_of.address and s.stream in ('*', suppressed_reason_of.stream)
      and (s.expires_at is null or s.expires_at > now())
-   order by array_position(array['complaint', 'unsubscribe', 'bounce', 'provider', 'manual', 'softBounces'], s.reason) limit 1
-$$;
+   order by array_position(array['complaint', 'unsubscribe', 'bounce', 'provider', 'manual', 'softBounces'], s.reason) limit 1);
+end $$;
 
 -- Why nothing may be sent to an address in a stream; null where something may.
 create or replace function public.suppressed_reason(address text, stream text) returns text language sql stable as $$

@@ -193,7 +193,8 @@ begin
 
   select * into said from record_messages(chan, jsonb_build_array(mail -> 'send' || jsonb_build_object('contactId', who)), '[{"n": 0}]');
   perform refuse_unless(said.code is null, 'internal', jsonb_build_object('said', said.code));
-  return query select said.event, 'channel', chan, said.seq, 'message.new', now(), said.payload, said.audience, said.deliveries;
+  return query select said.event, 'channel', chan, said.seq, 'message.new', now(),
+    case when is_heard('channel', chan, 'message.new') then said.payload end, said.audience, said.deliveries;
   insert into emails (tenant_id, message_id, inbox_id, rfc_id, fingerprint, subject, text, html, sent_at, envelope_from, envelope_to, tag, raw_key,
       raw_size, verdicts, authenticated, auto_reply, bounce, list, spam, id_reused, why)
     select t, msg, box, e."rfcId", e.fingerprint, e.subject, e.text, e.html, e."sentAt", raw.envelope_from, raw.envelope_to, raw.tag, e."rawKey",

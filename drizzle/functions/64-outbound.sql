@@ -74,7 +74,8 @@ begin
   end if;
   perform refuse_send(said.code);
   events := events || jsonb_build_array(jsonb_build_object('id', said.event, 'streamKind', 'channel', 'streamId', chan, 'seq', said.seq,
-    'type', 'message.new', 'createdAt', iso(now()), 'payload', said.payload, 'audience', said.audience, 'deliveries', to_jsonb(said.deliveries)));
+    'type', 'message.new', 'createdAt', iso(now()), 'payload',
+    case when is_heard('channel', chan, 'message.new') then said.payload end, 'audience', said.audience, 'deliveries', to_jsonb(said.deliveries)));
   update channels c set trashed_at = null where c.tenant_id = t and c.id = chan and c.trashed_at is not null;
   insert into emails (tenant_id, message_id, inbox_id, rfc_id, fingerprint, subject, text, html, sent_at, raw_key, raw_size, authenticated, stream, tags, why)
     select t, msg, box, e."rfcId", msg::text, e.subject, e.text, e.html, now(), e."rawKey", e."rawSize", true, e.stream,

@@ -57,6 +57,14 @@ begin
     else value end;
 end $$;
 
+-- An entry as src/tenants/audit.ts makes it.
+create or replace function public.record_audit(entry jsonb) returns void language plpgsql as $$
+begin
+  insert into audit_logs (tenant_id, id, actor_kind, actor_id, user_id, action, target_type, target_id, after, ip, user_agent, request_id)
+    values (current_tenant(), (entry ->> 'id')::uuid, entry ->> 'actorKind', (entry ->> 'actorId')::uuid, current_user_id(), entry ->> 'action',
+      entry ->> 'targetType', entry ->> 'targetId', entry -> 'after', (entry ->> 'ip')::inet, entry ->> 'userAgent', entry ->> 'requestId');
+end $$;
+
 -- Stands right after door.enter: the first caller goes on, later ones wait for it and receive what it returned.
 create or replace function public.once(key text, print text, seed text) returns boolean language plpgsql as $$
 declare t uuid := current_tenant(); old idempotency_keys;
@@ -104,29 +112,36 @@ begin
   return new;
 end $$;
 
--- Adds up a standing quantity: arguments are the metric and what one row counts for. A refusal over the limit
--- needs to know what the transaction itself has added.
+-- What a row counts for: arguments of count_standing name it.
+create or replace function public.standing_worth(named text, r jsonb) returns bigint language sql immutable as $$
+  select case named when 'size' then (r ->> 'size')::bigint when 'chat' then (r ->> 'medium' = 'chat')::int::bigint
+    else (r -> 'deleted_at' = 'null')::int::bigint end
+$$;
+
+-- Adds up a standing quantity: arguments are the metric and what one row counts for, itself where it says 'row'. A refusal over the
+-- limit needs to know what the transaction itself has added.
 create or replace function public.count_standing() returns trigger language plpgsql as $$
-declare added text := format('select tenant_id, %s as worth from changed', tg_argv[1]); net bigint;
+declare net bigint; own bigint;
 begin
-  -- A statement that changed no row has its trigger as well.
-  if not exists (select 1 from changed) then return null; end if;
-  if tg_op = 'DELETE' then
-    added := format('select tenant_id, -(%s) as worth from changed', tg_argv[1]);
-  elsif tg_op = 'UPDATE' then
-    added := added || format(' union all select tenant_id, -(%s) from former', tg_argv[1]);
-  end if;
-  added := format('with sums as (select tenant_id, sum(worth) as worth from (%s) a group by tenant_id having sum(worth) <> 0)', added);
   if tg_op = 'INSERT' then
-    added := added || format(', put as (insert into usage_totals as u (tenant_id, metric, value)
-      select tenant_id, %L, worth from sums order by tenant_id
-      on conflict (tenant_id, metric) do update set value = u.value + excluded.value)', tg_argv[0]);
+    with sums as (select c.tenant_id, sum(case tg_argv[1] when 'row' then 1 else standing_worth(tg_argv[1], to_jsonb(c)) end) as worth from changed c group by 1),
+      put as (insert into usage_totals as u (tenant_id, metric, value) select s.tenant_id, tg_argv[0], s.worth from sums s where s.worth <> 0 order by 1
+        on conflict (tenant_id, metric) do update set value = u.value + excluded.value)
+    select sum(s.worth) filter (where s.tenant_id = current_tenant()) into net from sums s;
+  elsif tg_op = 'DELETE' then
+    with sums as (select c.tenant_id, -sum(case tg_argv[1] when 'row' then 1 else standing_worth(tg_argv[1], to_jsonb(c)) end) as worth from changed c group by 1),
+      put as (update usage_totals u set value = u.value + s.worth from sums s where u.tenant_id = s.tenant_id and u.metric = tg_argv[0] and s.worth <> 0)
+    select sum(s.worth) filter (where s.tenant_id = current_tenant()) into net from sums s;
   else
-    added := added || format(', put as (update usage_totals u set value = u.value + s.worth
-      from sums s where u.tenant_id = s.tenant_id and u.metric = %L)', tg_argv[0]);
+    with sums as (select x.tenant_id, sum(x.worth) as worth from (
+          select c.tenant_id, standing_worth(tg_argv[1], to_jsonb(c)) as worth from changed c
+          union all select f.tenant_id, -standing_worth(tg_argv[1], to_jsonb(f)) from former f) x group by 1),
+      put as (update usage_totals u set value = u.value + s.worth from sums s where u.tenant_id = s.tenant_id and u.metric = tg_argv[0] and s.worth <> 0)
+    select sum(s.worth) filter (where s.tenant_id = current_tenant()) into net from sums s;
   end if;
-  execute added || ' select sum(worth) from sums where tenant_id = current_tenant()' into net;
-  perform set_config('app.added_' || tg_argv[0],
-    (coalesce(nullif(current_setting('app.added_' || tg_argv[0], true), '')::bigint, 0) + coalesce(net, 0))::text, true);
+  if net <> 0 then
+    own := coalesce(nullif(current_setting('app.added_' || tg_argv[0], true), '')::bigint, 0) + net;
+    perform set_config('app.added_' || tg_argv[0], own::text, true);
+  end if;
   return null;
 end $$;

@@ -69,9 +69,8 @@ create or replace trigger tenant_changed before update on tenants for each row e
 do $$
 declare counted record; event text;
 begin
-  for counted in select * from (values ('users', 'users', '1'), ('teams', 'teams', '1'), ('channels', 'channels', '(medium = ''chat'')::int'),
-    ('webhooks', 'webhooks', '1'), ('integrations', 'integrations', '1'), ('contacts', 'contacts', '1'),
-    ('inboxes', 'inboxes', '(deleted_at is null)::int')) c(name, metric, worth) loop
+  for counted in select * from (values ('users', 'users', 'row'), ('teams', 'teams', 'row'), ('channels', 'channels', 'chat'),
+    ('webhooks', 'webhooks', 'row'), ('integrations', 'integrations', 'row'), ('contacts', 'contacts', 'row'), ('inboxes', 'inboxes', 'live')) c(name, metric, worth) loop
     foreach event in array array['insert', 'delete'] loop
       execute format('create or replace trigger count_%1$s_%2$s after %1$s on public.%3$I
         referencing %4$s table as changed for each statement execute function count_standing(%2$L, %5$L)',
@@ -89,6 +88,6 @@ create or replace trigger count_update_storage after update on files
   referencing old table as former new table as changed for each statement execute function count_standing('storageBytes', 'size');
 -- An inbox that is closed is there no longer.
 create or replace trigger count_update_inboxes after update on inboxes
-  referencing old table as former new table as changed for each statement execute function count_standing('inboxes', '(deleted_at is null)::int');
+  referencing old table as former new table as changed for each statement execute function count_standing('inboxes', 'live');
 
 insert into tenants (id, name) values ('00000000-0000-0000-0000-000000000000', 'deployment') on conflict do nothing;

@@ -48,7 +48,8 @@ export const mergedJson = (old: AnyPgColumn | SQL, patch: Record<string, unknown
   sql`merged_json(${old}, ${JSON.stringify(patch)}::jsonb)`;
 
 /** A new row's metadata: as if merged into nothing. */
-export const newJson = (given: Record<string, unknown> | undefined): SQL => mergedJson(sql`'{}'::jsonb`, given ?? {});
+export const newJson = (given: Record<string, unknown> | undefined): SQL =>
+  given === undefined ? sql`'{}'::jsonb` : mergedJson(sql`'{}'::jsonb`, given);
 
 /** Within the plan: stands after the rows are written, while the count is locked. */
 export const withinLimit = (metric: string, limits: Record<string, number> | undefined) =>

@@ -14,13 +14,14 @@ export type TeamInput = { name: string; metadata?: Record<string, unknown> | und
 
 export async function createTeam(ctx: Context, input: TeamInput) {
   const id = newId();
-  const [rows] = await asTenant(ctx, [
+  // What is counted comes last: from there on others who create one wait for the commit.
+  const [, rows] = await asTenant(ctx, [
+    audit(ctx, "team.created", { type: "team", id }, input),
     db
       .insert(teams)
       .values({ tenantId: ctx.tenantId, id, ...input, metadata: newJson(input.metadata) })
       .returning(columns),
     ...withinLimit("teams", ctx.snapshot?.limits),
-    audit(ctx, "team.created", { type: "team", id }, input),
   ]);
   return found(rows as Team[]);
 }

@@ -35,12 +35,13 @@ function who(ctx: Context, action: string, type: string): SQL {
 
 const where = (ctx: Context): SQL => sql`${ctx.ip}::inet, ${ctx.userAgent}, ${ctx.requestId}`;
 
-/** Written in the batch of the change itself. */
-export function audit(ctx: Context, action: string, target: Target, after?: Values) {
-  const json = after === undefined ? null : JSON.stringify(redacted(after));
-  return db.execute(
-    sql`${insertInto} values (${who(ctx, action, target.type)}, ${target.id}, null, ${json}::jsonb, ${where(ctx)})`,
-  );
+/** Written in the batch of the change itself; before what is counted, as others wait from there on for the commit. */
+export function audit({ actor, ip, userAgent, requestId }: Context, action: string, target: Target, after?: Values) {
+  const entry = {
+    ...{ id: newId(), actorKind: actor.kind, actorId: actorId(actor), action, targetType: target.type },
+    ...{ targetId: target.id, ...(after && { after: redacted(after) }), ip, userAgent, requestId },
+  };
+  return db.execute(sql`select record_audit(${JSON.stringify(entry)}::jsonb)`);
 }
 
 /** Stands before the change in its batch, so that it sees what was there; `beside` is what other tables hold of it. */

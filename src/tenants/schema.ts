@@ -82,7 +82,7 @@ export const auditLogs = pgTable(
   (t) => [
     primaryKey({ columns: [t.tenantId, t.id] }),
     index("audit_logs_by_actor").on(t.tenantId, t.actorId, t.createdAt),
-    index("audit_logs_by_user").on(t.tenantId, t.userId, t.createdAt),
+    index("audit_logs_by_user").on(t.tenantId, t.userId, t.createdAt).where(sql`${t.userId} is not null`),
     index("audit_logs_by_action").on(t.tenantId, t.action, t.createdAt),
     index("audit_logs_by_target").on(t.tenantId, t.targetId, t.createdAt),
     index("audit_logs_by_time").on(t.tenantId, t.createdAt, t.id),

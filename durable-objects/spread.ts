@@ -3,8 +3,9 @@ import { type Page, shownToWriter, skip } from "../src/live/missed";
 import { textOf } from "./crowd";
 import type { Sockets, Watcher } from "./sockets";
 
-/** Above so many deliveries a second, frames wait for each other for a moment. */
-const BUSY_DELIVERIES = 15_000;
+/** Above so many deliveries a second, but for a short burst, frames wait for each other for a moment. */
+const BUSY_DELIVERIES = 30_000;
+const BURST = 5_000;
 const COALESCE_MS = 25;
 const ENDING = new Set(["member.removed", "user.banned", "channel.deleted"]);
 
@@ -32,14 +33,15 @@ export function newSpread({ channelId, sockets, readPage, release }: Around) {
   /** What a socket already had when it came, although others are still to get it. */
   const floors = new Map<WebSocket, number>();
   let pending: Frame[] = [];
-  let rate = { at: 0, deliveries: 0 };
+  /** Deliveries that a moment's work has left to do. */
+  let load = { at: 0, deliveries: 0 };
 
   function deliver(frames: Frame[]): void {
     const now = Date.now();
-    if (now > rate.at + 1000) rate = { at: now, deliveries: 0 };
-    rate.deliveries += frames.length * sockets.watchers.size;
+    const done = ((now - load.at) * BUSY_DELIVERIES) / 1000;
+    load = { at: now, deliveries: Math.max(0, load.deliveries - done) + frames.length * sockets.watchers.size };
     if (pending.length > 0) pending.push(...frames);
-    else if (rate.deliveries > BUSY_DELIVERIES * Math.max(0.05, (now - rate.at) / 1000)) {
+    else if (load.deliveries > Math.max(BURST, 2 * sockets.watchers.size)) {
       pending.push(...frames);
       setTimeout(flush, COALESCE_MS);
     } else spread(frames);

@@ -127,8 +127,16 @@ export type OwnState = {
 };
 type MemberPreview = { userId: string; role: MemberRole; displayName: string | null; avatarUrl: string | null };
 
+/** For the channels of a user they are looked up one by one: joined, all of the tenant's would be read beside them. */
+const streamsOf = (oneByOne: boolean): [SQL, SQL] => {
+  const same = sql`streams.tenant_id = channels.tenant_id and streams.kind = 'channel' and streams.id = channels.id`;
+  return oneByOne
+    ? [sql`lateral (select * from streams where ${same} offset 0) streams`, sql`true`]
+    : [sql`streams`, same];
+};
+
 /** What a list shows of a channel beside itself; what is counted is counted for the page alone. */
-const selectOverviews = (where: SQL | undefined, most: number) => {
+const selectOverviews = (where: SQL | undefined, most: number, beginsWithUser = false) => {
   const page = db.$with("page").as(
     db
       .select({
@@ -149,10 +157,7 @@ const selectOverviews = (where: SQL | undefined, most: number) => {
         sql`channel_members`,
         sql`channel_members.tenant_id = channels.tenant_id and channel_members.channel_id = channels.id and channel_members.user_id = current_user_id()`,
       )
-      .innerJoin(
-        sql`streams`,
-        sql`streams.tenant_id = channels.tenant_id and streams.kind = 'channel' and streams.id = channels.id`,
-      )
+      .innerJoin(...streamsOf(beginsWithUser))
       .where(where)
       .orderBy(sql`${latest} desc, channels.id desc`)
       .limit(most),
@@ -197,7 +202,7 @@ export async function listChannels(ctx: Context, filters: ChannelFilters) {
       ? undefined
       : sql`exists (select 1 from channel_members x where x.tenant_id = channels.tenant_id and x.channel_id = channels.id and x.user_id = ${memberId})`,
   );
-  const [rows] = await asTenant(ctx, [selectOverviews(where, filters.limit + 1)]);
+  const [rows] = await asTenant(ctx, [selectOverviews(where, filters.limit + 1, actsForUser(ctx))]);
   const { data, nextCursor } = paged(rows, filters, ({ channel }) => [channel.exactly, channel.id]);
   return { data: data.map(flat), nextCursor };
 }

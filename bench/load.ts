@@ -64,14 +64,15 @@ export function once(agent: Agent, base: URL, { method = "GET", path, headers = 
   });
 }
 
-/** One against the other in turn, three times, after a warm-up: the median of the ratios. */
+/** One against the other in turn, after a warm-up and `settle`: the median ratio. */
 export async function interleaved(
   mine: () => Promise<number>,
   theirs: () => Promise<number>,
-  rounds = 3,
+  { settle, rounds = 3 }: { settle?: () => Promise<unknown>; rounds?: number } = {},
 ): Promise<{ ratio: number; mine: number; theirs: number }> {
   await mine();
   await theirs();
+  await settle?.();
   const pairs: { mine: number; theirs: number }[] = [];
   for (let round = 0; round < rounds; round++) pairs.push({ mine: await mine(), theirs: await theirs() });
   const middle = median(pairs.map((pair) => pair.mine / pair.theirs));

@@ -26,6 +26,8 @@ export type Stack = {
   /** Runs one statement as the owner. */
   sql(query: string, params?: unknown[]): Promise<Record<string, unknown>[]>;
   calls(): Promise<number>;
+  /** As autovacuum does within a minute of the first rows: until then plans rest on nothing, and sessions keep them. */
+  analyze(): Promise<unknown>;
   /** What each call of the database costs that comes of this. */
   costs(work: () => Promise<unknown>): Promise<Cost[]>;
   stop(): Promise<void>;
@@ -165,6 +167,7 @@ export async function startStack(): Promise<Stack> {
     adminKey: await registerAdminKey(sql),
     miniflare,
     sql,
+    analyze: () => sql("analyze"),
     calls: async () => ((await (await fetch(`${started.url}/calls`)).json()) as { calls: number }).calls,
     async costs(work) {
       const costs: Cost[] = [];

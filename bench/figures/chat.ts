@@ -39,7 +39,9 @@ export const chat: Bench = {
 
     const per = (base: URL, ask: () => Ask) => async () =>
       (await load(base, ask, { concurrency: IN_FLIGHT, ms: 2500 })).perSecond;
-    const sends = await interleaved(per(stack.worker, send(channels)), per(stack.floor, bare));
+    const sends = await interleaved(per(stack.worker, send(channels)), per(stack.floor, bare), {
+      settle: stack.analyze,
+    });
     const alone = await callsPerSend(stack, send(channels.slice(0, 1)), 1);
     const hot = await callsPerSend(stack, send(channels.slice(0, 1)), IN_FLIGHT);
     const objects = await objectCalls(stack, send(channels.slice(0, 1)));

@@ -18,7 +18,7 @@ export const files: Bench = {
     const per = (base: URL, ask: () => Ask) => async () =>
       (await load(base, ask, { concurrency: 4, ms: 3000 })).perSecond;
 
-    const { ratio, mine, theirs } = await interleaved(per(stack.worker, upload), per(stack.floor, put), 5);
+    const { ratio, mine, theirs } = await interleaved(per(stack.worker, upload), per(stack.floor, put), { rounds: 5 });
 
     const megabytes = (perSecond: number) => `${Math.round((perSecond * SIZE) / 1e6)} MB/s`;
     const note = `${megabytes(mine)} against ${megabytes(theirs)}, 4 files of 5 MB at a time`;

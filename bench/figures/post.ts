@@ -18,6 +18,7 @@ export const post: Bench = {
     const { ratio, mine, theirs } = await interleaved(
       () => readMails(stack, office),
       () => readBare(stack, office),
+      { settle: stack.analyze },
     );
     const { p95, most } = await acceptToMessage(stack, office);
     const headers = { Authorization: `Bearer ${office.key}`, "Content-Type": "application/json" };
@@ -27,7 +28,7 @@ export const post: Bench = {
     const bare = (): Ask => ({ ...send(), path: `/mails/${office.tenantId}/${office.channelId}/${office.userId}` });
     const per = (base: URL, ask: () => Ask) => async () =>
       (await load(base, ask, { concurrency: 8, ms: 3000 })).perSecond;
-    const sends = await interleaved(per(stack.worker, send), per(stack.floor, bare));
+    const sends = await interleaved(per(stack.worker, send), per(stack.floor, bare), { settle: stack.analyze });
     const rate = (of: { mine: number; theirs: number }) =>
       `${Math.round(of.mine)}/s against ${Math.round(of.theirs)}/s`;
     return {

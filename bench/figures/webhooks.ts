@@ -167,6 +167,7 @@ export const webhooks: Bench = {
       const { ratio, mine, theirs } = await interleaved(
         () => throughput(stack, receiver, hooks),
         () => bareThroughput(stack, receiver),
+        { settle: stack.analyze },
       );
       const lags = await lag(stack, receiver, tenants, 100, 10);
       return {

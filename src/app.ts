@@ -21,13 +21,11 @@ type Feature = [base: "/" | "/v1", begins: string[], routes: () => Promise<Hono<
  */
 const FEATURES: Feature[] = [
   ["/", ["health", "ready", "admin"], async () => (await import("./operations/routes")).operationRoutes],
-  [
-    "/v1",
-    ["tenants", "tenant", "plans", "usage", "audit-logs"],
-    async () => (await import("./tenants/routes")).tenantRoutes,
-  ],
+  ["/v1", ["tenants", "tenant", "usage", "audit-logs"], async () => (await import("./tenants/routes")).tenantRoutes],
+  ["/v1", ["plans"], async () => (await import("./tenants/plan-routes")).planRoutes],
   ["/v1", ["api-keys", "auth-keys", "tokens", "whoami"], async () => (await import("./auth/routes")).authRoutes],
   ["/v1", ["users", "guests"], async () => (await import("./users/routes")).userRoutes],
+  ["/v1", ["users"], async () => (await import("./users/device-routes")).deviceRoutes],
   ["/v1", ["teams"], async () => (await import("./teams/routes")).teamRoutes],
   ["/v1", ["channels"], async () => (await import("./channels/routes")).channelRoutes],
   ["/v1", ["channels", "messages"], async () => (await import("./messages/routes")).messageRoutes],

@@ -4,18 +4,10 @@ import { listOf, PageQuery } from "../lib/page";
 import { feature, op } from "../lib/route";
 import { AnyJson, flag, idOf, Moment, pathId, text, z } from "../lib/validate";
 import { runAction } from "./actions";
+import { HOOK_TIMEOUT_MOST, HOOK_TIMEOUT_REFUSAL } from "./demands";
 import { createPortalLink, PORTAL_EDITS } from "./portal";
 import { WEBHOOK_KINDS, WEBHOOK_STATUSES } from "./schema";
-import {
-  createWebhook,
-  deleteWebhook,
-  getWebhook,
-  HOOK_TIMEOUT_MOST,
-  HOOK_TIMEOUT_REFUSAL,
-  listWebhooks,
-  sendTestEvent,
-  updateWebhook,
-} from "./service";
+import { createWebhook, deleteWebhook, getWebhook, listWebhooks, sendTestEvent, updateWebhook } from "./service";
 
 export const webhookRoutes = feature();
 

@@ -33,7 +33,9 @@ async function checkDescription(): Promise<void> {
   try {
     const response = await fetch(new URL("/openapi.json", worker.url));
     if (!response.ok) throw new Error(`/openapi.json: ${response.status} ${await response.text()}`);
-    writeFileSync(`${OUT}/openapi.json`, JSON.stringify(await response.json(), null, 2));
+    const description = (await response.json()) as Description;
+    writeFileSync(`${OUT}/openapi.json`, JSON.stringify(description, null, 2));
+    console.log(`open to everybody: ${openRoutes(description).join(", ")}`);
   } finally {
     await worker.stop();
   }
@@ -42,6 +44,15 @@ async function checkDescription(): Promise<void> {
   await run("openapi-typescript", `${OUT}/openapi.json`, "--output", `${OUT}/parley.d.ts`);
   await run("tsc", "-p", "test/client/tsconfig.json");
 }
+
+type Description = { paths: Record<string, Record<string, { "x-scope"?: string }>> };
+
+const openRoutes = ({ paths }: Description): string[] =>
+  Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods)
+      .filter(([, operation]) => operation["x-scope"] === "public")
+      .map(([method]) => `${method.toUpperCase()} ${path}`),
+  );
 
 const QUIET = {
   REDOCLY_TELEMETRY: "off",

@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { type Bridge, startBridge } from "./bridge.ts";
 import { migrate, queryRows } from "./migrate.ts";
-import { readUrl } from "./open-database.ts";
-import { connect, postgresBackend, withLogin } from "./postgres.ts";
+import { connect, postgresBackend } from "./postgres.ts";
+import { createDatabase, findPostgres, type ScratchPostgres, startScratchPostgres } from "./scratch-postgres.ts";
 import type { Backend } from "./session.ts";
 
-const server = process.env.DATABASE_URL;
+const skip = findPostgres() ? false : "PostgreSQL's server is not installed here";
 
 async function ask(bridge: Bridge, connection: string, body: object) {
   const response = await fetch(`${bridge.url}/sql`, {
@@ -26,9 +25,9 @@ test("a bridge in front of nothing answers 500", async () => {
   await bridge.close();
 });
 
-describe("in front of a real server", { skip: server === undefined && "DATABASE_URL is not set" }, () => {
-  const database = `parley_bridge_${randomBytes(6).toString("hex")}`;
-  const suffix = `_${database.slice(-12)}`;
+describe("in front of a real server", { skip }, () => {
+  const database = "bridged";
+  let postgres: ScratchPostgres;
   let url: string;
   let backend: Backend;
   let bridge: Bridge;
@@ -39,17 +38,16 @@ describe("in front of a real server", { skip: server === undefined && "DATABASE_
   };
 
   before(async () => {
-    await runOn(server!, `create database ${database}`);
-    url = withLogin(server!, { ...readUrl(server!).owner, database });
+    postgres = await startScratchPostgres();
+    url = await createDatabase((await postgres.createOwner("bridge_owner")).url, database);
     backend = postgresBackend(url, { connections: 3 });
     bridge = await startBridge(backend);
   });
 
   after(async () => {
-    await bridge.close();
-    await backend.close();
-    await runOn(server!, `drop database ${database} with (force)`);
-    await runOn(server!, `drop role if exists parley_app${suffix}, parley_door${suffix}`);
+    await bridge?.close();
+    await backend?.close();
+    await postgres?.stop();
   });
 
   test("a wrong password is the server's own refusal", async () => {
@@ -104,7 +102,7 @@ describe("in front of a real server", { skip: server === undefined && "DATABASE_
 
   test("two migrations at once: one does the work, the other finds it done", async () => {
     const sessions = await Promise.all([connect(url), connect(url)]);
-    const applied = await Promise.all(sessions.map((session) => migrate(session, { roleSuffix: suffix })));
+    const applied = await Promise.all(sessions.map((session) => migrate(session)));
     await Promise.all(sessions.map((session) => session.end()));
     assert.deepEqual(applied.map((names) => names.length > 0).sort(), [false, true]);
   });

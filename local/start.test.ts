@@ -6,9 +6,8 @@ import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { queryRows } from "./migrate.ts";
 import { ROOT } from "./place.ts";
-import { connect } from "./postgres.ts";
+import { createDatabase, findPostgres, type ScratchPostgres, startScratchPostgres } from "./scratch-postgres.ts";
 
 const top = mkdtempSync(`${tmpdir()}/parley-start-`);
 const folder = `${top}/data`;
@@ -249,38 +248,33 @@ describe("npm start", () => {
   });
 });
 
-describe("npm start with DATABASE_URL", { skip: !process.env.DATABASE_URL && "DATABASE_URL is not set" }, () => {
-  const server = process.env.DATABASE_URL!;
-  const database = `parley_start_${process.pid}`;
+const skip = findPostgres() ? false : "PostgreSQL's server is not installed here";
 
-  const onServer = async (query: string) => {
-    const owner = await connect(server);
-    return queryRows(owner, query).finally(owner.end);
-  };
+describe("npm start with DATABASE_URL", { skip }, () => {
+  let postgres: ScratchPostgres;
+  let url: string;
 
-  test("uses that server, and keeps the password that it gave to parley_app", async (t) => {
-    if ((await onServer("select from pg_roles where rolname = 'parley_app'")).length > 0)
-      return t.skip("the server has a parley_app, whose password is not ours to change");
-    await onServer(`create database ${database}`);
-    try {
-      const url = new URL(server);
-      url.pathname = `/${database}`;
-      const args = ["--folder", `${top}/server`, "--port", String(await freePort())];
-      for (const time of ["first", "second"]) {
-        const it = run(args, { DATABASE_URL: url.href });
-        await until(() => it.out().includes("Ctrl-C stops everything"), it);
-        assert.equal(paste(it.out()).data.length, 2, time);
-        process.kill(-it.child.pid!, "SIGINT");
-        assert.equal((await it.ended).code, 0);
-      }
-      const other = await run(["--folder", `${top}/other`, "--port", String(await freePort())], {
-        DATABASE_URL: url.href,
-      }).ended;
-      assert.equal(other.code, 1);
-      assert.match(other.err, /^The role parley_app exists on .* already, .* --new-password/);
-    } finally {
-      await onServer(`drop database ${database} with (force)`);
-      await onServer("drop role if exists parley_app, parley_door");
+  before(async () => {
+    postgres = await startScratchPostgres();
+    url = await createDatabase((await postgres.createOwner("start_owner")).url, "started");
+  });
+  after(() => postgres?.stop());
+
+  test("uses that server, and keeps the password that it gave to parley_app", async () => {
+    const args = ["--folder", `${top}/server`, "--port", String(await freePort())];
+    for (const time of ["first", "second"]) {
+      const it = run(args, { DATABASE_URL: url });
+      await until(() => it.out().includes("Ctrl-C stops everything"), it);
+      assert.equal(paste(it.out()).data.length, 2, time);
+      process.kill(-it.child.pid!, "SIGINT");
+      assert.equal((await it.ended).code, 0);
     }
+  });
+
+  test("does not take the password from whoever has it", async () => {
+    const args = ["--folder", `${top}/other`, "--port", String(await freePort())];
+    const { code, err } = await run(args, { DATABASE_URL: url }).ended;
+    assert.equal(code, 1);
+    assert.match(err, /^The role parley_app exists on .* already, .* --new-password/);
   });
 });

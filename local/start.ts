@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { startBridge } from "./bridge.ts";
 import { buildDocs } from "./build-docs.ts";
+import { eachMinute, fireCron } from "./cron.ts";
 import { plain, report } from "./fail.ts";
 import { migrate } from "./migrate.ts";
 import { readMigrationFiles } from "./migration-files.ts";
@@ -88,21 +89,11 @@ async function start() {
     if (!stoppingSince) console.error("The Worker has ended.");
     return stop(1);
   });
-  fireCron(options.port);
+  eachMinute(async () => {
+    const failure = await fireCron(options.port);
+    if (failure && !stoppingSince) console.error(failure);
+  });
   console.log(welcome(origin, database.name, keys));
-}
-
-/** Cron triggers do not fire by themselves in local development: at once, for what is left over, and each minute. */
-function fireCron(port: number) {
-  const url = `http://127.0.0.1:${port}/cdn-cgi/local/scheduled?cron=*+*+*+*+*`;
-  const fire = async () => {
-    const response = await fetch(url).catch(() => null);
-    if (!response?.ok && !stoppingSince) console.error(`The cron trigger failed: ${response?.status ?? "no answer"}`);
-    await response?.body?.cancel();
-    schedule();
-  };
-  const schedule = () => setTimeout(fire, 60_000 - (Date.now() % 60_000)).unref();
-  void fire();
 }
 
 const welcome = (origin: string, databaseName: string, keys: Keys) => `

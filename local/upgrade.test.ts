@@ -13,6 +13,8 @@ import { ROOT } from "./place.ts";
 
 const folder = mkdtempSync(`${tmpdir()}/parley-upgrade-test-`);
 const previous = findPrevious();
+// Where no history was left out there is no earlier schema, which nobody can help; else CI is to bring the history.
+const mayBeMissing = !process.env.CI || git("rev-parse", "--is-shallow-repository") === "false";
 
 after(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -99,9 +101,9 @@ async function useTenant(worker: BuiltWorker, key: string, externalId: string): 
 }
 
 test("the previous release goes on working while and after this one's migrations are applied", {
-  skip: "missing" in previous && previous.missing,
+  skip: "missing" in previous && mayBeMissing && previous.missing,
 }, async (t) => {
-  if ("missing" in previous) return;
+  if ("missing" in previous) throw new Error(`Clone all of the history: ${previous.missing}.`);
   const old = await buildPrevious(previous.commits, (line) => t.diagnostic(line));
   const built = await builtWorker(`${folder}/built`);
   const backend = await embeddedBackend(await createPGlite());

@@ -1,7 +1,7 @@
 import { beforeAll, expect, it } from "vitest";
 import { registerJob } from "../src/jobs/registry";
 import type { Job, Step } from "../src/lib/job";
-import { applyRetention, RETENTION } from "../src/operations/retention";
+import { applyRetention, REMOVED_BY_JOB, RETENTION } from "../src/operations/retention";
 import { type Any, admin, newTenant, type Tenant } from "./helpers";
 import { completed, DEPLOYMENT, jobRow, newJob, queueJobs, setJob } from "./jobs";
 import { insertion, newRow, type Row, type Table, tenantTables } from "./rows";
@@ -225,7 +225,7 @@ it("what the door removes is what the table in the code names, and nothing young
   const tenant = await newTenant();
   await put(tenant, "audit_logs", { action: "young" }, new Map(), { created_at: 0.9 });
 
-  for (const { data, byTenant = false } of RETENTION) {
+  for (const { data, byTenant = false } of REMOVED_BY_JOB) {
     const asked = asOwner<Any>("select door.remove_expired($1, 0, $2, null, $3, 0) as r", [data, byTenant, DEPLOYMENT]);
     expect((await asked)[0].r.removed, data).toBe(0);
   }
@@ -235,4 +235,15 @@ it("what the door removes is what the table in the code names, and nothing young
   expect(
     await asOwner("select action from audit_logs where tenant_id = $1 and action = 'young'", [tenant.id]),
   ).toHaveLength(1);
+});
+
+it("what other doors remove they keep for as long as the table in the code says", async () => {
+  const elsewhere = RETENTION.filter(({ door }) => door !== undefined);
+  expect(elsewhere.length).toBeGreaterThan(0);
+
+  for (const { data, door, days } of elsewhere) {
+    const [row] = await asOwner<Any>("select prosrc from pg_proc where oid = ('door.' || $1)::regproc", [door]);
+    const [, many, unit] = /_at < now\(\) - .*?interval '(\d+) (hour|day)s?'/.exec(row?.prosrc) ?? [];
+    expect(Number(many) / (unit === "hour" ? 24 : 1), data).toBe(days);
+  }
 });

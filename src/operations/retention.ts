@@ -13,9 +13,11 @@ type Kept = {
   byTenant?: true;
   /** What goes in one step; less, where each row takes many others with it. */
   most?: number;
+  /** The door that removes it in place of this job; the days stand there too. */
+  door?: string;
 };
 
-/** How long everything is kept that does not stay. How it is found stands in door.remove_expired. */
+/** How long everything is kept that does not stay. How it is found stands in door.remove_expired, or the door named. */
 export const RETENTION: readonly Kept[] = [
   { data: "auditLogs", days: DEFAULT_LIMITS.auditDays, planLimit: "auditDays", byTenant: true },
   /** With their deliveries and attempts, once no delivery is pending. */
@@ -37,7 +39,12 @@ export const RETENTION: readonly Kept[] = [
   /** Completed or cancelled. */
   { data: "finishedJobs", days: 1 },
   { data: "failedJobs", days: 7 },
+  { data: "rawsWithoutMessage", days: 30, door: "expired_raws" },
+  { data: "unattachedFiles", days: 1, door: "claim_unused_files" },
+  { data: "pushTasks", days: 1, door: "due_pushes" },
 ];
+
+export const REMOVED_BY_JOB = RETENTION.filter(({ door }) => door === undefined);
 
 const STEP_MOST = 1_000;
 const FIRST = "00000000-0000-0000-0000-000000000000";
@@ -50,7 +57,7 @@ const removed: SQL = sql`current_setting('app.removed')::jsonb`;
 /** Entry by entry, a bounded number of rows in each step, whose removal and the place reached are one transaction. */
 export async function applyRetention(ctx: Context, job: Job): Promise<Step> {
   const { entry, place } = (job.cursor ?? { entry: 0, place: FIRST }) as Place;
-  const kept = RETENTION[entry];
+  const kept = REMOVED_BY_JOB[entry];
   if (!kept) return { done: true };
   const { data, days, planLimit = null, byTenant = false, most = STEP_MOST } = kept;
   const following = JSON.stringify({ entry: entry + 1, place: FIRST });

@@ -6,7 +6,7 @@ import { registerJob } from "../../src/jobs/registry";
 import { scheduleJob } from "../../src/jobs/service";
 import { systemContext } from "../../src/lib/context";
 import { asTenant, db } from "../../src/lib/db";
-import { RETENTION } from "../../src/operations/retention";
+import { REMOVED_BY_JOB } from "../../src/operations/retention";
 import { users } from "../../src/users/schema";
 import { type Any, admin, newTenant } from "../helpers";
 import { DEPLOYMENT, jobRow, newJob, queueJobs } from "../jobs";
@@ -129,7 +129,7 @@ onServer("claiming and retention read no table from end to end, however much the
     claim: await tuplesRead("select door.claim_due_jobs(array['heavy.once'], 10, 1)"),
     soon: await tuplesRead("select door.jobs_due_within(array['heavy.once'], 90, 500)"),
   };
-  for (const { data, days, byTenant = false, planLimit = null } of RETENTION) {
+  for (const { data, days, byTenant = false, planLimit = null } of REMOVED_BY_JOB) {
     const asked = "select door.remove_expired($1, $2, $3, $4, $5, 1000)";
     read[data] = await tuplesRead(asked, [data, days, byTenant, planLimit, DEPLOYMENT]);
   }

@@ -44,5 +44,6 @@ export const NOT_COUNTED: Record<string, string> = {
   connectUser: "As watchChannel.",
   receiveCallback:
     "A provider must sign it. Its account's secret is read before it is believed; then as saySandboxReceipt; then it is kept.",
+  startExport: "It is one call; its job goes on behind it while others are counted.",
   receiveFromSes: "Amazon must sign it. Each recipient's inbox is found, and each mail has its own row.",
 };

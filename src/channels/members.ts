@@ -1,9 +1,11 @@
 import { and, asc, eq, type SQL, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
+import { liveSockets } from "../auth/schema";
 import { announce, recordEvents, recordedIn } from "../events/service";
 import type { Context } from "../lib/context";
 import { asTenant, db, refuseUnless } from "../lib/db";
 import { ApiError } from "../lib/errors";
+import { beginHistory } from "../lib/objects";
 import { after, type Page, paged } from "../lib/page";
 import { changes, found, mustAllExist } from "../lib/rows";
 import { audit } from "../tenants/audit";
@@ -209,7 +211,7 @@ export async function updateOwnMembership(
     hiddenOrdinal: hidden === undefined ? undefined : hidden ? caughtUp(channelId, "last_ordinal") : null,
     historySeq: clearHistory ? caughtUp(channelId, "last_seq") : undefined,
   });
-  const [, , rows] = await asTenant(ctx, [
+  const [, , rows, watching] = await asTenant(ctx, [
     mustSee(channelId),
     mustBeMember(ctx, channelId, me),
     db
@@ -221,7 +223,18 @@ export async function updateOwnMembership(
         pinnedAt: channelMembers.pinnedAt,
         archivedAt: channelMembers.archivedAt,
         hidden: sql<boolean>`${channelMembers.hiddenOrdinal} is not null`,
+        userId: channelMembers.userId,
+        historySeq: channelMembers.historySeq,
       }),
+    db
+      .select({ id: liveSockets.id })
+      .from(liveSockets)
+      .where(
+        sql`${liveSockets.tenantId} = ${ctx.tenantId} and ${liveSockets.userId} = ${me} and ${liveSockets.place} = 'channel' and ${liveSockets.placeId} = ${channelId}`,
+      )
+      .limit(1),
   ]);
-  return found(rows);
+  const { userId, historySeq, ...own } = found(rows);
+  if (clearHistory && watching.length > 0) await beginHistory(ctx.env, ctx.tenantId, channelId, userId, historySeq);
+  return own;
 }

@@ -133,7 +133,7 @@ it("what one has cleared from one's history is not told anew by an edit, a react
   const [cleared, other] = [await bob.watch(id), await ann.watch(id)];
 
   expect((await bob.patch(`/v1/channels/${id}/own`, { clearHistory: true })).status).toBe(200);
-  await evictDurableObject(object, { webSockets: "hibernate" });
+  await evictDurableObject(object);
   await tenant.patch(`/v1/messages/${old.id}`, { text: "old words, edited" });
   await ann.put(`/v1/messages/${old.id}/reactions/${encodeURIComponent("👍")}`);
   await tenant.put(`/v1/messages/${old.id}/pin`);

@@ -8,8 +8,7 @@ import { newRoom, room, textsOf } from "./live";
 afterEach(() => vi.restoreAllMocks());
 
 const userOf = (tenantId: string, userId: string) => env.USER.getByName(`${tenantId}:${userId}`);
-const alarmOf = (object: Parameters<typeof runInDurableObject>[0]) =>
-  runInDurableObject(object, (_, { storage }) => storage.getAlarm());
+const alarmOf = (object: DurableObjectStub) => runInDurableObject(object, (_, { storage }) => storage.getAlarm());
 
 it("what a shadow-banned user types stays their own after the object slept", async () => {
   const { tenant, ann, bob, id, object } = await room();

@@ -18,6 +18,19 @@ function endingFor(userId: string, { type, data }: Told): string | null {
   return type === "user.banned" ? "banned" : "not_a_member";
 }
 
+const oldSeqs = new WeakMap<Frame, number>();
+
+/** The number of the message whose words are shown once more; infinite where that is not so. Read once, however many watch. */
+function oldSeq(frame: Frame): number {
+  if (frame.type !== "message.updated") return Number.POSITIVE_INFINITY;
+  const known = oldSeqs.get(frame);
+  if (known !== undefined) return known;
+  const { data } = JSON.parse(frame.payload) as { data: { message?: { seq: number } } };
+  const seq = data.message?.seq ?? Number.POSITIVE_INFINITY;
+  oldSeqs.set(frame, seq);
+  return seq;
+}
+
 type Around = {
   channelId: string;
   sockets: Sockets;
@@ -58,11 +71,12 @@ export function newSpread({ channelId, sockets, readPage, release }: Around) {
     const last = frames.findIndex(({ type }) => ENDING.has(type));
     const now = last === -1 ? frames : frames.slice(0, last + 1);
     const common = now.every(({ audience }) => audience === null) ? textOf(now.map(({ payload }) => payload)) : null;
+    const oldest = Math.min(...now.map(oldSeq));
     for (const [socket, watcher] of sockets.watchers) {
       const waiting = behind.get(socket);
       if (waiting) waiting.push(...now);
       else if (floors.size > 0 && floors.has(socket)) spreadAbove(socket, watcher, now);
-      else sockets.say(socket, common ?? framesFor(watcher, now));
+      else sockets.say(socket, (watcher.firstSeq < oldest ? common : null) ?? framesFor(watcher, now));
     }
     if (last === -1) return;
     const told = JSON.parse(frames[last]!.payload) as Told;
@@ -78,8 +92,11 @@ export function newSpread({ channelId, sockets, readPage, release }: Around) {
     if (frames.at(-1)!.seq >= floor) floors.delete(socket);
   }
 
-  const textFor = ({ userId }: Watcher, { seq, payload, audience }: Frame): string =>
-    audience === null ? payload : audience === userId ? shownToWriter(payload) : skip(channelId, seq, seq);
+  function textFor({ userId, firstSeq }: Watcher, frame: Frame): string {
+    const { seq, payload, audience } = frame;
+    if ((audience !== null && audience !== userId) || oldSeq(frame) <= firstSeq) return skip(channelId, seq, seq);
+    return audience === null ? payload : shownToWriter(payload);
+  }
 
   const framesFor = (watcher: Watcher, frames: Frame[]): string =>
     textOf(frames.map((frame) => textFor(watcher, frame)));
@@ -108,7 +125,8 @@ export function newSpread({ channelId, sockets, readPage, release }: Around) {
         }
       if (spreadTo() < upTo) floors.set(socket, upTo);
       const rest = waiting.filter(({ seq }) => seq > upTo);
-      if (rest.length > 0 && sockets.watchers.has(socket)) sockets.say(socket, framesFor(watcher, rest));
+      const present = sockets.watchers.get(socket);
+      if (rest.length > 0 && present) sockets.say(socket, framesFor(present, rest));
     } catch {
       sockets.close(socket, "unavailable");
     } finally {

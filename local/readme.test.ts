@@ -11,11 +11,16 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 type Verify = (secret: string, headers: Record<string, string>, body: string) => boolean;
 
-/** The README's block of this name, as a module. */
-async function blockOfReadme<T>(name: string): Promise<T> {
+/** The README's block of this name. */
+function codeInReadme(name: string): string {
   const code = new RegExp(`\`\`\`ts ${name}\\n([\\s\\S]*?)\`\`\``).exec(readFileSync(`${ROOT}/README.md`, "utf8"))?.[1];
   assert.ok(code, `The README has no block "${name}".`);
-  writeFileSync(`${folder}/${name}.ts`, code);
+  return code;
+}
+
+/** The block as a module. */
+async function blockOfReadme<T>(name: string): Promise<T> {
+  writeFileSync(`${folder}/${name}.ts`, codeInReadme(name));
   return (await import(`${folder}/${name}.ts`)) as T;
 }
 
@@ -37,15 +42,19 @@ test("the README's lines accept what is signed with the secret, and nothing else
   assert.equal(verify(secret, headersAt(new Date(now.getTime() - 600_000)), body), false);
 });
 
-type Chat = (api: string, key: string, show: (text: string) => void) => Promise<WebSocket>;
+type Post = (credential: string, path: string, body?: object) => Promise<unknown>;
+type Chat = (post: Post, api: string, key: string, show: (text: string) => void) => Promise<WebSocket>;
 
-test("the README's chat says something and hears it", async () => {
+test("the README's chat of ten lines says something and hears it", async () => {
+  assert.ok(codeInReadme("chat").trim().split("\n").length <= 10);
   const { chat } = await blockOfReadme<{ chat: Chat }>("chat");
+  const { poster } = await blockOfReadme<{ poster(api: string): Post }>("post");
   const stack = await startBuiltStack(`${folder}/built`);
   after(() => stack.stop());
 
   const shown = await new Promise<string>((resolve, reject) => {
-    chat(stack.url.origin, stack.key, resolve).then((socket) => {
+    const { origin } = stack.url;
+    chat(poster(origin), origin, stack.key, resolve).then((socket) => {
       socket.onclose = ({ code, reason }) => reject(new Error(`closed: ${code} ${reason}`));
       after(() => socket.close());
     }, reject);

@@ -17,6 +17,7 @@ export class Channel extends lazyObject(async () => (await import("../durable-ob
   shadow: true,
   know: true,
   setPresence: true,
+  beginHistory: true,
 }) {}
 export class User extends lazyObject(async () => (await import("../durable-objects/user")).User, {
   publish: true,

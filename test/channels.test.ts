@@ -102,7 +102,7 @@ it("a distinct channel is the acting user's with the others, whoever else asks f
   expect(await make(ann, ann, ben)).toBe(annsWithBen);
 });
 
-it("the same members find the same distinct channel, and nobody joins it", async () => {
+it("the same members find the same distinct channel, and nobody joins or leaves it", async () => {
   const tenant = await newTenant();
   const { ann, bob, eve } = await cast(tenant, "ann", "bob", "eve");
   const members = [{ userId: ann!.id }, { userId: bob!.id }];
@@ -119,6 +119,10 @@ it("the same members find the same distinct channel, and nobody joins it", async
     409,
     "distinct_members",
   );
+  for (const who of [tenant, bob!])
+    expectProblem(await who.delete(`/v1/channels/${made[0]!.body.id}/members/${bob!.id}`), 409, "distinct_members");
+  expect((await make()).body.id).toBe(made[0]!.body.id);
+  expect((await bob!.get(`/v1/channels/${made[0]!.body.id}`)).body.memberCount).toBe(2);
 });
 
 it("an invitation is answered once, by the one invited", async () => {

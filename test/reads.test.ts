@@ -16,6 +16,7 @@ it("a mark moves on and never runs ahead; what does not move it is not told", as
   const { tenant, ann, bob, id } = await room();
   const one = await say(ann, id, "one");
   const two = await say(ann, id, "two");
+  const before = Date.now();
 
   expect((await own(bob, id)).unread).toBe(2);
   const read = await bob.post(`/v1/channels/${id}/read`, { seq: one.seq });
@@ -25,9 +26,15 @@ it("a mark moves on and never runs ahead; what does not move it is not told", as
   expect((await bob.post(`/v1/channels/${id}/read`, { seq: Number.MAX_SAFE_INTEGER })).body.unread).toBe(0);
   const three = await say(ann, id, "three");
   expect((await own(bob, id)).unread).toBe(1);
-  const readers = async (message: Any) =>
-    (await ann.get(`/v1/channels/${id}/messages/${message.id}/reads`)).body.data.map((r: Any) => r.userId);
-  expect([await readers(two), await readers(three)]).toEqual([[bob.id], []]);
+  const readersOf = async (message: Any): Promise<Any[]> =>
+    (await ann.get(`/v1/channels/${id}/messages/${message.id}/reads`)).body.data;
+  expect((await readersOf(two)).map(({ userId }) => userId)).toEqual([bob.id]);
+  expect(await readersOf(three)).toEqual([]);
+  const times = [...(await readersOf(one)), ...(await readersOf(two))].map(({ readAt }) => Date.parse(readAt));
+  expect(times).toHaveLength(2);
+  expect(times[0]).toBeGreaterThanOrEqual(before - 1_000);
+  expect(times[1]).toBeGreaterThan(times[0]!);
+  expect(times[1]).toBeLessThanOrEqual(Date.now() + 1_000);
   const told = (await tenant.get(`/v1/events?stream=channel&streamId=${id}&type=message.read`)).body.data;
   expect(told).toHaveLength(2);
 });

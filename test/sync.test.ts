@@ -1,3 +1,4 @@
+import { evictDurableObject } from "cloudflare:test";
 import { expect, it } from "vitest";
 import { type Any, expectProblem } from "./helpers";
 import { newRoom, numbersOf, room, textsOf } from "./live";
@@ -86,4 +87,71 @@ it("a thousand streams go in one request, more do not", async () => {
   expect(Object.values<Any>(body.streams).filter(({ error }) => error === "not_found")).toHaveLength(999);
   expect(body.streams[id].more).toBe(false);
   expectProblem(await bob.post("/v1/sync", { cursors: cursors(1_001) }), 422, "invalid_request", "cursors");
+});
+
+it("a truncated channel's events quote nothing of what was before", async () => {
+  const { tenant, ann, bob, id, send } = await room();
+  const [old, kept] = [await send(ann, "old words"), await send(ann, "kept words")];
+  const quote = async (quotedId: string) =>
+    (await ann.post(`/v1/channels/${id}/messages`, { text: "Quite so", quotedId })).body;
+  const [quoting, quotingKept] = [await quote(old.id), await quote(kept.id)];
+  const before = quoting.seq - 1;
+
+  expect((await tenant.post(`/v1/channels/${id}/truncate`, { upToSeq: old.seq })).status).toBe(200);
+
+  const watching = await bob.watch(id, `?after=${before}`);
+  await watching.until(({ type }) => type === "channel.truncated");
+  const own = await bob.open();
+  const resumed = (await own.ask({ op: "resume", cursors: { [id]: before } })).result;
+  const synced = (await bob.post("/v1/sync", { cursors: { [id]: before } })).body;
+  for (const events of [watching.events(), resumed.streams[id].events, synced.streams[id].events]) {
+    const said = events.flatMap(({ data }: Any) => data.message ?? []);
+    expect(said.map((m: Any) => [m.id, m.quoted?.text ?? null])).toEqual([
+      [quoting.id, null],
+      [quotingKept.id, "kept words"],
+    ]);
+    expect(JSON.stringify(events)).not.toContain("old words");
+  }
+});
+
+it("to its writer a shadowed message stays an ordinary one when what it quotes is gone", async () => {
+  const { tenant, ann, bob, id, send } = await room();
+  const quoted = await send(bob, "soon gone");
+  await tenant.put(`/v1/channels/${id}/bans/${ann.id}`, { shadow: true });
+  await ann.post(`/v1/channels/${id}/messages`, { text: "Quite so", quotedId: quoted.id });
+
+  expect((await bob.delete(`/v1/messages/${quoted.id}?hard=true`)).status).toBe(204);
+
+  const { events } = (await ann.post("/v1/sync", { cursors: { [id]: quoted.seq } })).body.streams[id];
+  const [said] = events.filter(({ data }: Any) => data?.message);
+  expect(said).toMatchObject({ type: "message.new", data: { message: { text: "Quite so", quoted: null } } });
+});
+
+it("what one has cleared from one's history is not told anew by an edit, a reaction or a pin, asleep though the object may be", async () => {
+  const { tenant, ann, bob, id, send, object } = await room();
+  const old = await send(ann, "old words");
+  const [cleared, other] = [await bob.watch(id), await ann.watch(id)];
+
+  expect((await bob.patch(`/v1/channels/${id}/own`, { clearHistory: true })).status).toBe(200);
+  await evictDurableObject(object);
+  await tenant.patch(`/v1/messages/${old.id}`, { text: "old words, edited" });
+  await ann.put(`/v1/messages/${old.id}/reactions/${encodeURIComponent("👍")}`);
+  await tenant.put(`/v1/messages/${old.id}/pin`);
+  const fresh = await send(ann, "fresh");
+  await tenant.patch(`/v1/messages/${fresh.id}`, { text: "fresh, edited" });
+
+  const edited = ({ data }: Any) => data?.message?.text === "fresh, edited";
+  for (const socket of [cleared, other]) await socket.until(edited);
+  expect(cleared.events().map(({ type }) => type)).toEqual([
+    "skip",
+    "reaction.new",
+    "skip",
+    "message.new",
+    "message.updated",
+  ]);
+  expect(JSON.stringify(cleared.frames)).not.toContain("old words");
+  expect(textsOf(other.events())).toContain("old words, edited");
+  const { events } = (await bob.post("/v1/sync", { cursors: { [id]: old.seq } })).body.streams[id];
+  expect(numbersOf(events)).toEqual(numbersOf(cleared.events()));
+  expect(JSON.stringify(events)).not.toContain("old words");
 });

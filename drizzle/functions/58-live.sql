@@ -44,15 +44,24 @@ begin
       'webhooks', wanting(webhooks -> named, m.channel_id, data)))) r;
 end $$;
 
+-- What was told of a message, without the words it quotes.
+create or replace function public.without_quote(e events) returns text language sql stable as $$
+  select '{"id":"' || e.id || '","type":' || to_json(e.type) || ',"timestamp":' || (e.payload::json -> 'timestamp')::text || ',"stream":'
+    || (e.payload::json -> 'stream')::text || ',"seq":' || e.seq || ',"data":' || jsonb_set(e.payload::jsonb -> 'data', '{message,quoted}', 'null') || '}'
+$$;
+
 -- What a reader missed of one channel: its events in order, and a bare range wherever there is nothing for them to see.
 create or replace function public.missed_events(chan uuid, reader uuid, behind bigint, upto bigint, most int)
 returns table (seq bigint, payload text) language sql stable as $$
   -- Found once, and not for each event.
-  with h as materialized (select history_start(chan, reader) as first)
+  with h as materialized (select history_start(chan, reader) as first,
+    (select c.truncated_seq from channels c where c.tenant_id = current_tenant() and c.id = chan) as truncated)
   select e.seq, case when e.audience is not null and e.audience is distinct from reader then null
       when e.seq <= h.first and e.type like 'message.%' then null
       when h.first > 0 and e.type = 'message.updated' and (e.payload::jsonb #>> '{data,message,seq}')::bigint <= h.first then null
       when e.payload like '%,"removed":true}}' then null
+      when h.truncated > 0 and e.type like 'message.%' and exists (select 1 from messages q where q.tenant_id = e.tenant_id
+        and q.id = (e.payload::jsonb #>> '{data,message,quoted,id}')::uuid and q.seq <= h.truncated) then without_quote(e)
       else e.payload end
     from events e cross join h
    where e.tenant_id = current_tenant() and e.stream_kind = 'channel' and e.stream_id = chan and e.seq > behind and e.seq <= upto
@@ -72,7 +81,7 @@ begin
      and (e.payload::jsonb #>> '{data,message,id}')::uuid = any (gone)
      -- By what was told of it once deleted, without its words, the writer of a secret one learns that it is gone.
      and e.payload::jsonb #>> '{data,message,deletedAt}' is null;
-  update events e set payload = jsonb_set(e.payload::jsonb, '{data,message,quoted}', 'null')::text
+  update events e set payload = without_quote(e)
    where e.tenant_id = m.tenant_id and e.stream_kind = 'channel' and e.stream_id = m.channel_id and e.seq > m.seq
      and exists (select 1 from messages q where q.tenant_id = m.tenant_id and q.quoted_id = any (gone))
      and e.type like 'message.%' and (e.payload::jsonb #>> '{data,message,quoted,id}')::uuid = any (gone);
@@ -91,7 +100,7 @@ begin
     from (select m.channel_id, min(m.seq) as first from messages m where m.tenant_id = t and m.id = any (gone) and m.seq is not null group by 1) c
    where e.tenant_id = t and e.stream_kind = 'channel' and e.stream_id = c.channel_id and e.seq >= c.first and e.type like 'message.%'
      and exists (select 1 from unnest(gone) g(id) where g.id = (e.payload::jsonb #>> '{data,message,id}')::uuid);
-  update events e set payload = jsonb_set(e.payload::jsonb, '{data,message,quoted}', 'null')::text
+  update events e set payload = without_quote(e)
     from (select q.channel_id, min(q.seq) as first from messages q where q.tenant_id = t and q.quoted_id = any (gone) group by 1) c
    where e.tenant_id = t and e.stream_kind = 'channel' and e.stream_id = c.channel_id and e.seq >= c.first and e.type like 'message.%'
      and exists (select 1 from unnest(gone) g(id) where g.id = (e.payload::jsonb #>> '{data,message,quoted,id}')::uuid);

@@ -79,7 +79,7 @@ begin
       from told x where e.tenant_id = x.tenant_id and e.id = x.id and x.message is not null and ((x.message ->> 'seq')::bigint <= upto
         or x.message ->> 'parentId' is not null and exists (select 1 from messages p where p.tenant_id = x.tenant_id and p.id = (x.message ->> 'parentId')::uuid and p.seq <= upto))
       returning e.id),
-    quoted as (update events e set payload = jsonb_set(x.told, '{data,message,quoted}', 'null')::text
+    quoted as (update events e set payload = without_quote(e)
       from told x where e.tenant_id = x.tenant_id and e.id = x.id and not exists (select 1 from gone g where g.id = e.id) and (x.message ->> 'seq')::bigint > upto
         and exists (select 1 from messages q where q.tenant_id = x.tenant_id and q.id = (x.message #>> '{quoted,id}')::uuid and q.seq <= upto))
     select case when count(*) = most then max(p.seq) end into reached from page p;

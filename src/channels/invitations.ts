@@ -9,7 +9,7 @@ import { found, mustAllExist, shown } from "../lib/rows";
 import { users } from "../users/schema";
 
 import { actsForUser, mustBeAllowed } from "./access";
-import { actingUser, insertMember, mustTakeMembers } from "./members";
+import { actingUser, insertMember, mustNotBeDistinct } from "./members";
 import { channelMembers, invitations } from "./schema";
 
 const columns = shown(invitations);
@@ -21,7 +21,7 @@ export async function invite(ctx: Context, channelId: string, userId: string) {
   const invitedBy = ctx.actor.kind !== "system" && ctx.actor.user && "id" in ctx.actor.user ? ctx.actor.user.id : null;
   const batch = await asTenant(ctx, [
     mustBeAllowed(ctx, channelId, "member.invite"),
-    mustTakeMembers(ctx, channelId),
+    mustNotBeDistinct(ctx, channelId),
     mustAllExist(users, [{ id: userId, path: "userId" }]),
     refuseUnless(
       sql`not exists (select 1 from ${channelMembers} where ${channelMembers.tenantId} = ${ctx.tenantId} and ${channelMembers.channelId} = ${channelId} and ${channelMembers.userId} = ${userId})`,

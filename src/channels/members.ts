@@ -1,9 +1,11 @@
 import { and, asc, eq, type SQL, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
+import { liveSockets } from "../auth/schema";
 import { announce, recordEvents, recordedIn } from "../events/service";
 import type { Context } from "../lib/context";
 import { asTenant, db, refuseUnless } from "../lib/db";
 import { ApiError } from "../lib/errors";
+import { beginHistory } from "../lib/objects";
 import { after, type Page, paged } from "../lib/page";
 import { changes, found, mustAllExist } from "../lib/rows";
 import { audit } from "../tenants/audit";
@@ -65,8 +67,8 @@ function addQueries(ctx: Context, channelId: string, members: readonly NewMember
   ];
 }
 
-/** A distinct channel is its members: nobody is added to it. */
-export const mustTakeMembers = (ctx: Context, channelId: string) =>
+/** A distinct channel is its members: nobody is added to it, and nobody leaves. */
+export const mustNotBeDistinct = (ctx: Context, channelId: string) =>
   refuseUnless(
     sql`exists (select 1 from ${channels} where ${channels.tenantId} = ${ctx.tenantId} and ${channels.id} = ${channelId} and ${channels.distinctKey} is null)`,
     "distinct_members",
@@ -75,7 +77,7 @@ export const mustTakeMembers = (ctx: Context, channelId: string) =>
 export async function addMembers(ctx: Context, channelId: string, members: readonly NewMember[]) {
   const batch = await asTenant(ctx, [
     mustBeAllowed(ctx, channelId, "member.add"),
-    mustTakeMembers(ctx, channelId),
+    mustNotBeDistinct(ctx, channelId),
     ...addQueries(ctx, channelId, members),
     audit(ctx, "channel.members_added", { type: "channel", id: channelId }, { members }),
   ]);
@@ -148,7 +150,7 @@ const removed = (ctx: Context, channelId: string, userId: string) =>
     { type: "member.removed", stream: { kind: "channel", id: channelId }, data: { channelId, userId } },
   ]);
 
-/** Removing oneself is leaving, which every member may. */
+/** Removing oneself is leaving, which every member may where members come and go. */
 export async function removeMember(ctx: Context, channelId: string, userId: string): Promise<void> {
   const batch = await asTenant(ctx, [
     mustSee(channelId),
@@ -157,6 +159,7 @@ export async function removeMember(ctx: Context, channelId: string, userId: stri
       sql`select case when current_user_id() = ${userId}::uuid then true else (${mustBeAllowed(ctx, channelId, "member.remove").getSQL()}) end`,
     ),
     mustOutrank(ctx, channelId, userId),
+    mustNotBeDistinct(ctx, channelId),
     db.delete(channelMembers).where(ofMember(ctx, channelId, userId)),
     removed(ctx, channelId, userId),
     audit(ctx, "channel.member_removed", { type: "channel", id: channelId }, { userId }),
@@ -169,7 +172,7 @@ export async function joinChannel(ctx: Context, channelId: string): Promise<void
   const userId = actingUser(ctx);
   const batch = await asTenant(ctx, [
     mustSee(channelId),
-    mustTakeMembers(ctx, channelId),
+    mustNotBeDistinct(ctx, channelId),
     mustBeAllowed(ctx, channelId, "channel.join"),
     ...addQueries(ctx, channelId, [{ userId }]),
   ]);
@@ -208,7 +211,7 @@ export async function updateOwnMembership(
     hiddenOrdinal: hidden === undefined ? undefined : hidden ? caughtUp(channelId, "last_ordinal") : null,
     historySeq: clearHistory ? caughtUp(channelId, "last_seq") : undefined,
   });
-  const [, , rows] = await asTenant(ctx, [
+  const [, , rows, watching] = await asTenant(ctx, [
     mustSee(channelId),
     mustBeMember(ctx, channelId, me),
     db
@@ -220,7 +223,18 @@ export async function updateOwnMembership(
         pinnedAt: channelMembers.pinnedAt,
         archivedAt: channelMembers.archivedAt,
         hidden: sql<boolean>`${channelMembers.hiddenOrdinal} is not null`,
+        userId: channelMembers.userId,
+        historySeq: channelMembers.historySeq,
       }),
+    db
+      .select({ id: liveSockets.id })
+      .from(liveSockets)
+      .where(
+        sql`${liveSockets.tenantId} = ${ctx.tenantId} and ${liveSockets.userId} = ${me} and ${liveSockets.place} = 'channel' and ${liveSockets.placeId} = ${channelId}`,
+      )
+      .limit(1),
   ]);
-  return found(rows);
+  const { userId, historySeq, ...own } = found(rows);
+  if (clearHistory && watching.length > 0) await beginHistory(ctx.env, ctx.tenantId, channelId, userId, historySeq);
+  return own;
 }

@@ -9,7 +9,6 @@ const MEMBERS = [...MODERATORS, "member"] as const;
 
 /** The one permission table: which standing in a channel brings which verb. A channel type may replace lines of it. */
 export const PERMISSIONS = {
-  "channel.read": MEMBERS,
   "channel.update": ["owner", "admin"],
   "channel.delete": ["owner"],
   "channel.trash": MODERATORS,

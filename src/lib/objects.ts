@@ -59,3 +59,10 @@ export async function shadowTyping(
     places.map(({ channelId, until }) => channelObject(env, tenantId, channelId).shadow(userId, until)),
   );
 }
+
+/** What a user cleared of a channel's history is to be shown to them no more, where they watch. */
+export async function beginHistory(env: Env, tenantId: string, channelId: string, userId: string, behind: number) {
+  await channelObject(env, tenantId, channelId)
+    .beginHistory(userId, behind)
+    .catch(() => {});
+}

@@ -22,6 +22,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide("appDatabaseUrl", urlFor(database.app));
   project.provide("ownerDatabaseUrl", urlFor(database.owner));
   project.provide("realPostgres", server !== undefined);
+  project.provide("broadcastTargets", Number(process.env.BROADCAST_TARGETS ?? 10_000));
   project.provide("largeDatabase", database.large);
   project.provide("release", readMigrationFiles().release);
   return async () => {

@@ -3,7 +3,7 @@ import { type Any, newTenant, newUser } from "../helpers";
 import "../setup/provided";
 import { asOwner } from "../setup/owner";
 
-const TARGETS = 10_000;
+const TARGETS = inject("broadcastTargets");
 
 it.runIf(inject("realPostgres"))(
   `a broadcast reaches each of ${TARGETS} channels once`,

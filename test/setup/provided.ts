@@ -9,6 +9,8 @@ declare module "vitest" {
     appDatabaseUrl: string;
     ownerDatabaseUrl: string;
     realPostgres: boolean;
+    /** How many channels a broadcast of the heavy tests reaches: BROADCAST_TARGETS, or ten thousand. */
+    broadcastTargets: number;
     /** A second database, for the one test that fills it; there only with the heavy tests. */
     largeDatabase: string | null;
     release: string;

@@ -37,6 +37,12 @@ test("the README's lines accept what is signed with the secret, and nothing else
   assert.equal(verify(secret, headersAt(new Date(now.getTime() - 600_000)), body), false);
 });
 
+test("verifying a delivery takes at most ten lines in the README", async () => {
+  await blockOfReadme("verify");
+
+  assert.ok(readFileSync(`${folder}/verify.ts`, "utf8").trimEnd().split("\n").length <= 10);
+});
+
 type Chat = (api: string, key: string, show: (text: string) => void) => Promise<WebSocket>;
 
 test("the README's chat says something and hears it", async () => {

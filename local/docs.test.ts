@@ -15,13 +15,16 @@ type Operation = { summary: string; tags: string[]; "x-scope": string };
 let worker: BuiltWorker;
 let browser: Browser;
 let operations: Operation[];
+let events: Operation[];
 
 before(async () => {
   if (skip) return;
   buildDocs();
   worker = await startBuiltWorker({ root: ROOT, built: await builtWorker(`${folder}/built`) });
   const description = await (await fetch(new URL("/openapi.json", worker.url))).json();
-  operations = Object.values(description.paths as Record<string, Record<string, Operation>>).flatMap(Object.values);
+  const all = (part: Record<string, Record<string, Operation>>) => Object.values(part).flatMap(Object.values);
+  operations = all(description.paths);
+  events = all(description.webhooks);
   browser = await startBrowser(new URL("/docs", worker.url));
 });
 
@@ -57,16 +60,18 @@ async function visit(size: { width: number; height: number }): Promise<Visit> {
 const isWiderThanScreen = (page: Page) =>
   page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth");
 
-test("the reference lists every operation, and asks nothing of any other origin", { skip }, async () => {
+test("the reference lists every operation and event, and asks nothing of any other origin", { skip }, async () => {
   const { page, complaints, foreign } = await visit({ width: 1400, height: 900 });
+  const listed = [...operations, ...events];
 
-  for (const tag of new Set(operations.flatMap(({ tags }) => tags))) {
+  for (const tag of new Set(listed.flatMap(({ tags }) => tags))) {
     await page.getByText(tag, { exact: true }).first().dispatchEvent("click");
-    const own = operations.filter(({ tags }) => tags.includes(tag));
+    const own = listed.filter(({ tags }) => tags.includes(tag));
     for (const { summary } of own) await page.getByText(summary, { exact: true }).first().waitFor();
   }
 
   assert.ok(operations.length > 50);
+  assert.ok(events.length > 20);
   assert.deepEqual(foreign, []);
   assert.deepEqual(complaints, []);
   await page.close();

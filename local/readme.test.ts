@@ -42,6 +42,10 @@ test("the README's lines accept what is signed with the secret, and nothing else
   assert.equal(verify(secret, headersAt(new Date(now.getTime() - 600_000)), body), false);
 });
 
+test("verifying a delivery takes at most ten lines in the README", () => {
+  assert.ok(codeInReadme("verify").trim().split("\n").length <= 10);
+});
+
 type Post = (credential: string, path: string, body?: object) => Promise<unknown>;
 type Chat = (post: Post, api: string, key: string, show: (text: string) => void) => Promise<WebSocket>;
 

@@ -223,6 +223,18 @@ it("after five failures in a row nobody waits for the hook", async () => {
   expect((await hook.received()).length).toBe(5);
 });
 
+it("a resting hook that fails closed lets nothing through, unasked", async () => {
+  const tenant = await newTenant();
+  const hook = await newHook(tenant, { failOpen: false });
+  await hook.raw({ status: 500 });
+  for (let i = 0; i < 5; i++) await judge(tenant);
+  await hook.answers({ action: "allow" });
+
+  expect(await judge(tenant)).toMatchObject({ allowed: false });
+
+  expect(await hook.received()).toHaveLength(5);
+});
+
 it("a resting hook is asked once more after a while, and goes on when it answers", () => {
   const id = crypto.randomUUID();
   const at = 1_000_000;
@@ -265,6 +277,19 @@ it("what a hook says holds for a message sent over HTTP and over a socket", asyn
       message: { text: "see http://x.test", metadata: {}, mentions: [] },
     }),
   );
+});
+
+it("whom a hook mentions is who the message mentions", async () => {
+  const tenant = await newTenant();
+  const [ann, bob, eve] = [await newPerson(tenant), await newPerson(tenant), await newPerson(tenant)];
+  const room = await newRoom(tenant, [ann, bob, eve]);
+  const hook = await newHook(tenant);
+  await hook.answers({ action: "rewrite", mentions: [bob.id] });
+
+  const sent = await ann.post(`/v1/channels/${room}/messages`, { text: "hello", mentions: [eve.id] });
+
+  expect(sent.body).toMatchObject({ text: "hello", mentions: [bob.id] });
+  expect((await ann.get(`/v1/messages/${sent.body.id}`)).body.mentions).toEqual([bob.id]);
 });
 
 it("an edit is judged as a new message is: refused, rewritten, or in shadow mode only looked at", async () => {

@@ -150,8 +150,10 @@ it("a crash after each step only makes it take longer", async () => {
   );
   await env.FILES.put(`${tenant.id}/a`, "bytes");
   const stages: unknown[] = [];
+  const removed: number[] = [];
   after = (job) => {
     stages.push((job.cursor as Any)?.stage ?? "count");
+    removed.push(job.progress);
     throw new Error("crashed after the commit");
   };
 
@@ -162,6 +164,8 @@ it("a crash after each step only makes it take longer", async () => {
   expect(row).toMatchObject({ status: "completed", progress_done: row.progress_total });
   expect([...new Set(stages)]).toEqual(["count", "uploads", "rows", "objects", "tenant"]);
   expect(stages.filter((stage) => stage === "rows").length).toBeGreaterThan(3);
+  expect(removed.at(-1)).toBe(row.progress_total);
+  expect(Math.max(...removed.map((rows, n) => rows - (removed[n - 1] ?? 0)))).toBeLessThanOrEqual(2_000);
   expect(await tablesHolding(tenant.id)).toEqual([]);
   expect(await objectsOf(tenant.id)).toBe(0);
 });

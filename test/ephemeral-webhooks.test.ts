@@ -64,6 +64,25 @@ it("it is tried once: who fails, rests or has had enough for now has missed it",
   expect((await paced.received()).length).toBeLessThanOrEqual(seconds);
 });
 
+it.each([
+  ["410", { status: 410 }],
+  ["webhook-delivery: disable", { headers: { "webhook-delivery": "disable" } }],
+])("an endpoint that answers %s is disabled, told of and called no more", async (_, answer) => {
+  const tenant = await newTenant();
+  const room = (await tenant.post("/v1/channels", { name: "a" })).body.id;
+  const hook = await hookOf(tenant, { events: ["typing.*"] });
+  const other = await hookOf(tenant, { events: ["typing.*", "webhook.*"] });
+  await hook.answers(answer);
+
+  await typing(tenant, room);
+  await typing(tenant, room);
+
+  expect(await hook.received()).toHaveLength(1);
+  expect((await tenant.get(`/v1/webhooks/${hook.id}`)).body).toMatchObject({ status: "disabled", enabled: true });
+  const came = (await other.got(3)).map(({ json }) => json.type);
+  expect(came.sort()).toEqual(["typing.start", "typing.start", "webhook.disabled"]);
+});
+
 it("who types and who is there reaches them straight from the channel's sockets", async () => {
   const tenant = await newTenant();
   const hook = await hookOf(tenant, { events: ["typing.*", "user.presence.changed"] });

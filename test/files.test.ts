@@ -98,8 +98,8 @@ const newestFile = (tenant: Tenant): Promise<Any> =>
     { timeout: 10_000 },
   );
 
-const makeOld = (id: string) =>
-  asOwner("update files set created_at = now() - interval '25 hours' where id = $1", [id]);
+const makeOld = (id: string, hours = 25) =>
+  asOwner("update files set created_at = now() - make_interval(secs => 3600 * $2::float8) where id = $1", [id, hours]);
 const sweep = (over: Partial<Env> = {}) => removeUnusedFiles({ ...env, ...over } as Env);
 const contextOf = (tenant: Tenant) => systemContext(env as Env, tenant.id, () => {});
 const attach = (tenant: Tenant, ...ids: string[]) => asTenant(contextOf(tenant), [attachFiles(ids)]);
@@ -780,6 +780,17 @@ describe("the sweep", () => {
     await writer.close();
     expectProblem(await stuck, 404, "not_found");
     expect(await objectsOf(tenant.id)).toEqual([objectKey(tenant.id, fresh.id)]);
+  });
+
+  it("leaves alone what has been unused for not quite a day", async () => {
+    const tenant = await newTenant();
+    const { id } = await uploaded(tenant);
+    await makeOld(id, 23.9);
+
+    await sweep();
+
+    expect((await tenant.get(`/v1/files/${id}`)).body).toMatchObject({ id, status: "completed" });
+    expect((await download(tenant, id)).text).toBe("hello");
   });
 
   it("that was interrupted is finished by the next, and nothing is attached meanwhile", async () => {

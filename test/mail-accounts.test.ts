@@ -1,9 +1,9 @@
-import type { env } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { readMail } from "../src/mail/read";
 import type { Any } from "./helpers";
 import { standIn } from "./mail-vendors";
-import { deliveryOf, sendNow } from "./outbound";
+import { askWith, deliveryOf, sendNow } from "./outbound";
 import { newAccount, newMail, RAW, sendOne } from "./outgoing-mails";
 
 afterEach(() => vi.unstubAllGlobals());
@@ -105,6 +105,23 @@ describe("Microsoft Graph", () => {
     expect(after.status).toBe(health);
   });
 
+  it("says by a check whether it knows the account and takes the grant", async () => {
+    let status = 403;
+    microsoft(() => ({ status, body: { error: { code: "ErrorAccessDenied", message: "No." } } }));
+    const { tenant, account: own } = await newAccount(account());
+    const revoked = { ...account(), credentials: { ...credentials(), refreshToken: "revoked" } };
+    const { tenant: other, account: theirs } = await newAccount(revoked);
+    const check = async () => (await tenant.post(`/v1/integrations/${own.id}/check`)).body;
+
+    expect(await check()).toMatchObject({ status: "failing", error: "Microsoft refuses: ErrorAccessDenied No." });
+    status = 200;
+    expect(await check()).toMatchObject({ status: "active", error: null });
+    expect((await other.post(`/v1/integrations/${theirs.id}/check`)).body).toMatchObject({
+      status: "failing",
+      error: "Microsoft gives no access token: invalid_grant.",
+    });
+  });
+
   it("a grant that was taken back makes the account failing", async () => {
     microsoft();
     const { delivery, account: after } = await sendOne({
@@ -118,6 +135,18 @@ describe("Microsoft Graph", () => {
 });
 
 describe("Cloudflare", () => {
+  it("says by a check whether the deployment has the binding", async () => {
+    const { tenant, account: own } = await newAccount({ provider: "cloudflare" });
+    const path = `/v1/integrations/${own.id}/check`;
+    const bare = { ...env, EMAIL: undefined } as unknown as Env;
+
+    expect((await askWith(bare, tenant, "POST", path, undefined)).body).toMatchObject({
+      status: "failing",
+      error: "The deployment has no send_email binding.",
+    });
+    expect((await tenant.post(path)).body).toMatchObject({ status: "active", error: null });
+  });
+
   it("takes a mail by the binding of the deployment", async () => {
     const { delivery } = await sendOne({ provider: "cloudflare" });
 

@@ -56,14 +56,18 @@ export function newMasters() {
 }
 
 /** The Worker as it answers with other bindings. */
-export async function postWith(changed: Env, tenant: Tenant, path: string, body: unknown): Promise<Any> {
+export async function askWith(changed: Env, tenant: Tenant, method: string, path: string, body: unknown) {
   const headers = { Authorization: `Bearer ${tenant.key}`, "Content-Type": "application/json" };
-  const request = new Request(`http://parley.test${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  const request = new Request(`http://parley.test${path}`, { method, headers, body: JSON.stringify(body) });
   // What it leaves to waitUntil is counting, which takes a second of its own.
   const response = await worker.fetch(request, changed, createExecutionContext());
-  const answer = (await response.json()) as Any;
-  if (response.status !== 201) throw new Error(`${path} → ${response.status} ${JSON.stringify(answer)}`);
-  return answer;
+  return { status: response.status, headers: response.headers, body: (await response.json()) as Any };
+}
+
+export async function postWith(changed: Env, tenant: Tenant, path: string, input: unknown): Promise<Any> {
+  const { status, body } = await askWith(changed, tenant, "POST", path, input);
+  if (status !== 201) throw new Error(`${path} → ${status} ${JSON.stringify(body)}`);
+  return body;
 }
 
 type Body = { tenantId: string; deliveryIds: string[]; playBack?: true };

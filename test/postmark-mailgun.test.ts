@@ -130,6 +130,17 @@ describe("Postmark", () => {
     expect(ledger[1]).toMatchObject({ status, details });
   });
 
+  it("says by a check whether it takes the token", async () => {
+    const { tenant, account: own } = await newAccount(account);
+    const check = async () => (await tenant.post(`/v1/integrations/${own.id}/check`)).body;
+
+    standIn(HOSTS, () => ({ status: 401, body: { ErrorCode: 10, Message: "No." } }));
+    expect(await check()).toMatchObject({ status: "failing", error: "Postmark refuses: 10 No." });
+    const calls = standIn(HOSTS, () => ({ body: { ID: 1 } }));
+    expect(await check()).toMatchObject({ status: "active", error: null });
+    expect(calls.map(({ method, path }) => `${method} ${path}`)).toEqual(["GET /server"]);
+  });
+
   it("makes a domain with the account's token, and takes it back", async () => {
     const name = newName();
     const calls = standIn(HOSTS, () => ({
@@ -184,6 +195,17 @@ describe("Mailgun", () => {
     const form = await new Response(text, { headers: { "Content-Type": headers.get("Content-Type") } }).formData();
     expect([form.get("to"), form.get("v:parley_delivery")]).toEqual(["ben@receiver.example", ids[0]]);
     expect(await (form.get("message") as File).text()).toBe(RAW);
+  });
+
+  it("says by a check whether it takes the key", async () => {
+    const { tenant, account: own } = await newAccount(account);
+    const check = async () => (await tenant.post(`/v1/integrations/${own.id}/check`)).body;
+
+    standIn(HOSTS, () => ({ status: 401, body: { message: "No." } }));
+    expect(await check()).toMatchObject({ status: "failing", error: expect.stringContaining("No.") });
+    const calls = standIn(HOSTS, () => ({ body: { items: [] } }));
+    expect(await check()).toMatchObject({ status: "active", error: null });
+    expect(calls.map(({ method, path }) => `${method} ${path}`)).toEqual(["GET /v4/domains"]);
   });
 
   it.each<[number, string, string]>([

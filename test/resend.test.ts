@@ -100,6 +100,20 @@ describe("Resend", () => {
     expect(after.status).toBe(health);
   });
 
+  it("says by a check whether it takes the key, and one that may send alone is taken", async () => {
+    const { tenant, account: own } = await newAccount(account);
+    const check = async (status: number, name: string) => {
+      standIn(["api.resend.com"], () => ({ status, body: status === 200 ? { data: [] } : { name, message: "No." } }));
+      return (await tenant.post(`/v1/integrations/${own.id}/check`)).body;
+    };
+
+    const refused = { status: "failing", error: "Resend refuses: validation_error No." };
+    expect(await check(401, "validation_error")).toMatchObject(refused);
+    expect(await check(200, "")).toMatchObject({ status: "active", error: null });
+    expect(await check(403, "validation_error")).toMatchObject(refused);
+    expect(await check(401, "restricted_api_key")).toMatchObject({ status: "active", error: null });
+  });
+
   it("makes a domain, whose records are named below the registered one, and takes it back", async () => {
     const name = `mail.${crypto.randomUUID().slice(0, 18)}.com`;
     const root = name.slice("mail.".length);

@@ -2,8 +2,8 @@ import { env } from "cloudflare:workers";
 import { expect, it, vi } from "vitest";
 import { deliverQueued } from "../src/webhooks/consumer";
 import { pauseAfter, RETRY_SECONDS, readRetryAfter, retryDelay } from "../src/webhooks/schedule";
-import { type Any, newTenant, type Tenant } from "./helpers";
-import { inContext, postWith } from "./outbound";
+import { type Any, expectProblem, newTenant, type Tenant } from "./helpers";
+import { askWith, inContext, postWith } from "./outbound";
 import { newReceiver } from "./receiver";
 import { asOwner } from "./setup/owner";
 
@@ -170,7 +170,10 @@ it("of an attempt is kept what was sent, what came back up to 16 KiB, and why no
 });
 
 const named = (address: string) => ({
-  body: JSON.stringify({ Status: 0, Answer: [{ name: "hooks.shop.com.", type: 1, TTL: 0, data: address }] }),
+  body: JSON.stringify({
+    Status: 0,
+    Answer: [{ name: "hooks.shop.com.", type: address.includes(":") ? 28 : 1, TTL: 0, data: address }],
+  }),
 });
 
 it("a name that leads elsewhere by the time of the delivery is not called, and the log says where it led", async () => {
@@ -187,6 +190,24 @@ it("a name that leads elsewhere by the time of the delivery is not called, and t
     { ok: false, status: null, error: "unsafe_address", address: "169.254.169.254" },
   ]);
 });
+
+it.each([...["10.0.0.5", "127.0.0.1", "100.64.0.1", "169.254.169.254"], ...["::1", "64:ff9b::7f00:1"]])(
+  "a name that leads to %s is refused to a new webhook and to one that is there",
+  async (address) => {
+    const [tenant, resolver] = [await newTenant(), newReceiver()];
+    const looking: Env = { ...unannounced, DOH_URL: resolver.url };
+    await resolver.answers(named("203.0.114.9"));
+    const hook = await postWith(looking, tenant, "/v1/webhooks", { name: "Shop", url: "https://hooks.shop.com/in" });
+    await resolver.answers(named(address));
+    const inner = { url: "https://inner.shop.com/in" };
+
+    const made = await askWith(looking, tenant, "POST", "/v1/webhooks", { name: "Inner", ...inner });
+    const changed = await askWith(looking, tenant, "PATCH", `/v1/webhooks/${hook.id}`, inner);
+
+    for (const refused of [made, changed]) expectProblem(refused, 422, "invalid_request", "url");
+    expect((await tenant.get("/v1/webhooks")).body.data).toMatchObject([{ id: hook.id, url: hook.url }]);
+  },
+);
 
 it("statistics tell the share of successes, the median and the slow end, and each hour", async () => {
   const { tenant, hook } = await newEndpoint();

@@ -4,7 +4,9 @@ import type { EphemeralType, EventData } from "../events/catalogue";
 import { subscribers } from "../events/subscribers";
 import { asTenant, db } from "../lib/db";
 import { newId } from "../lib/ids";
-import { attempt } from "./attempt";
+import { logFault } from "../lib/log";
+import { attempt, endingOf } from "./attempt";
+import { disable } from "./health";
 import type { SealedSecret } from "./secrets";
 
 export type EphemeralEvent = {
@@ -30,9 +32,11 @@ export async function tellEphemeral(
     const id = newId();
     const body = JSON.stringify({ id, type, timestamp: new Date().toISOString(), stream, data });
     await Promise.all(
-      ready.map(({ id: webhookId, secrets }) => {
+      ready.map(async ({ id: webhookId, secrets }) => {
         const hook = ctx.snapshot!.webhooks.find((one) => one.id === webhookId)!;
-        return attempt(env, { ...hook, tenantId, webhookId, secrets }, id, body);
+        const ending = endingOf(await attempt(env, { ...hook, tenantId, webhookId, secrets }, id, body));
+        if (ending === null) return;
+        await disable(env, { tenantId, webhookId }, ending, ctx).catch((error) => logFault("webhooks", error));
       }),
     );
   });

@@ -108,7 +108,6 @@ export async function startStack(): Promise<Stack> {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       telemetry: { enabled: false },
-
       // A line for each request is the log of a deployment, not of a benchmark.
       handleStructuredLogs: ({ level, message }: { level: string; message: string }) => {
         if (level === "error") console.error(message);

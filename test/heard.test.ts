@@ -58,6 +58,18 @@ it("where pushes are sent the object hears of each message, as it announces them
   await read(inbox.id);
 });
 
+it("a member who listens elsewhere hears of a message that is approved where nobody watches", async () => {
+  const tenant = await newTenant();
+  const [ann, bob] = [await newPerson(tenant), await newPerson(tenant)];
+  const id = await newRoom(tenant, [ann, bob]);
+  const waiting = await ann.post(`/v1/channels/${id}/messages`, { text: "May I?", pending: true });
+  const own = await bob.open();
+
+  expect((await tenant.post(`/v1/messages/${waiting.body.id}/approve`)).status).toBeLessThan(300);
+
+  await own.until(({ type, channelId }) => type === "hint" && channelId === id);
+});
+
 it.runIf(inject("realPostgres"))("what happens just as the first watcher comes reaches them at once", async () => {
   const tenant = await newTenant();
   const [ann, bob] = [await newPerson(tenant), await newPerson(tenant)];

@@ -8,7 +8,8 @@ create or replace function public.message_told(type text, data json) returns uui
 $$;
 
 -- Whether an object is to be told of what happened in its stream: where nobody listens it is left asleep, unless it may hold settings
--- that changed. Volatile, to see who came while the batch waited; whoever comes now waits for the batch (open_socket).
+-- that changed. Of a new message members hear who do not watch, and pushes are sent. Volatile, to see who came while the batch
+-- waited; whoever comes now waits for the batch (open_socket).
 create or replace function public.is_heard(kind text, stream uuid, type text) returns boolean language plpgsql volatile as $$
 declare t uuid := current_tenant();
 begin
@@ -16,9 +17,10 @@ begin
   if type = 'channel.updated' or exists (select 1 from live_sockets s where s.tenant_id = t and s.place_id = stream and s.until > now()) then
     return true;
   end if;
-  return kind = 'channel' and (type = 'message.new' and push_wanted(t) or exists (select 1 from live_sockets s
-    join channel_members m on m.tenant_id = t and m.channel_id = stream and m.user_id = s.user_id
-    where s.tenant_id = t and s.place = 'user' and s.until > now()));
+  -- From the channel's members to their sockets: a tenant has many who listen, and most of them elsewhere.
+  return type = 'message.new' and (push_wanted(t) or exists (select 1 from channel_members m cross join lateral (
+      select 1 from live_sockets s where s.tenant_id = t and s.user_id = m.user_id and s.place = 'user' and s.until > now() offset 0) own
+    where m.tenant_id = t and m.channel_id = stream));
 end $$;
 
 -- Its plans are made once for any number of items, and would read all streams of a tenant for the few that are meant: the settings

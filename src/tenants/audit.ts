@@ -35,7 +35,7 @@ function who(ctx: Context, action: string, type: string): SQL {
 
 const where = (ctx: Context): SQL => sql`${ctx.ip}::inet, ${ctx.userAgent}, ${ctx.requestId}`;
 
-/** Written in the batch of the change itself; before what is counted, as others wait from there on for the commit. */
+/** Written in the batch of the change itself. */
 export function audit({ actor, ip, userAgent, requestId }: Context, action: string, target: Target, after?: Values) {
   const entry = {
     ...{ id: newId(), actorKind: actor.kind, actorId: actorId(actor), action, targetType: target.type },

@@ -196,6 +196,16 @@ export type OwnPatch = {
   clearHistory?: boolean | undefined;
 };
 
+/** Whether the acting user watches the channel: a row if so. */
+const ownWatching = (channelId: string) =>
+  db
+    .select({ id: liveSockets.id })
+    .from(liveSockets)
+    .where(
+      sql`${liveSockets.tenantId} = current_tenant() and ${liveSockets.userId} = current_user_id() and ${liveSockets.placeId} = ${channelId}`,
+    )
+    .limit(1);
+
 /** What one member sees of the channel: nobody else is told. Hidden lasts until the next message. */
 export async function updateOwnMembership(
   ctx: Context,
@@ -226,15 +236,9 @@ export async function updateOwnMembership(
         userId: channelMembers.userId,
         historySeq: channelMembers.historySeq,
       }),
-    db
-      .select({ id: liveSockets.id })
-      .from(liveSockets)
-      .where(
-        sql`${liveSockets.tenantId} = ${ctx.tenantId} and ${liveSockets.userId} = ${me} and ${liveSockets.place} = 'channel' and ${liveSockets.placeId} = ${channelId}`,
-      )
-      .limit(1),
+    ...(clearHistory ? [ownWatching(channelId)] : []),
   ]);
   const { userId, historySeq, ...own } = found(rows);
-  if (clearHistory && watching.length > 0) await beginHistory(ctx.env, ctx.tenantId, channelId, userId, historySeq);
+  if (watching && watching.length > 0) await beginHistory(ctx.env, ctx.tenantId, channelId, userId, historySeq);
   return own;
 }

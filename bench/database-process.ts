@@ -28,7 +28,7 @@ async function start(): Promise<Started> {
       server: "PGlite",
     };
   }
-  const scratch = await startScratchPostgres();
+  const scratch = await startScratchPostgres({ isDurable: true });
   const ownerUrl = await createDatabase((await scratch.createOwner("parley_owner")).url, "parley_bench");
   const session = await connect(ownerUrl);
   await migrate(session, { appPassword: app.password });

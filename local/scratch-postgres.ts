@@ -16,7 +16,7 @@ export type ScratchPostgres = {
   stop(): Promise<void>;
 };
 
-const SETTINGS = ["fsync=off", "unix_socket_directories=", "max_connections=200", "listen_addresses=127.0.0.1"];
+const SETTINGS = ["unix_socket_directories=", "max_connections=200", "listen_addresses=127.0.0.1"];
 
 // However this process ends, its end of the pipe closes, and the server goes with it, and its folder.
 const GUARD =
@@ -30,7 +30,7 @@ export function findPostgres(): string | null {
 }
 
 /** A server of its own on a free port, with everything in one folder that goes with it. */
-export async function startScratchPostgres(): Promise<ScratchPostgres> {
+export async function startScratchPostgres({ isDurable = false } = {}): Promise<ScratchPostgres> {
   const programs = findPostgres();
   if (!programs) throw new Error("PostgreSQL's server is not installed here (Debian: apt-get install postgresql).");
   const folder = mkdtempSync(`${tmpdir()}/parley-postgres-`);
@@ -45,7 +45,7 @@ export async function startScratchPostgres(): Promise<ScratchPostgres> {
   );
   if (made.status !== 0) throw new Error(`initdb failed:\n${made.stdout}${made.stderr}${made.error ?? ""}`);
   const port = await freePort();
-  const args = ["-D", `${folder}/data`, "-p", String(port), ...SETTINGS.flatMap((setting) => ["-c", setting])];
+  const args = ["-D", `${folder}/data`, "-p", String(port), ...[...SETTINGS, `fsync=${isDurable ? "on" : "off"}`].flatMap((setting) => ["-c", setting])];
   const server = spawn("sh", ["-c", GUARD, `${programs}/postgres`, ...args], {
     cwd: "/",
     stdio: "pipe",

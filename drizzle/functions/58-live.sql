@@ -8,7 +8,7 @@ $$;
 -- Stands before a change of a message: 404 for what the acting user does not see, 403 for what their standing does not bring;
 -- `own` is one more standing, of whoever wrote it.
 create or replace function public.must_change_message(msg uuid, rule jsonb) returns boolean language plpgsql stable as $$
-declare m messages; ch channels; actor uuid := current_user_id(); standing text; standings text[];
+declare m messages; ch channels; actor uuid := current_user_id(); standing text;
 begin
   select * into m from messages x where x.tenant_id = current_tenant() and x.id = msg;
   perform refuse_unless(not is_banned(m.channel_id, actor), 'banned');
@@ -16,9 +16,8 @@ begin
   if actor is null then return true; end if;
   select * into ch from channels c where c.tenant_id = m.tenant_id and c.id = m.channel_id;
   standing := standing_in(ch, actor);
-  standings := standings_of(rule, ch.type);
   perform refuse_unless(standing is not null or is_public(ch), 'not_found');
-  return refuse_unless(coalesce(standing, 'none') = any (standings) or ('own' = any (standings) and m.user_id = actor), 'not_allowed');
+  return refuse_unless(may(rule, ch.type, coalesce(standing, 'none')) or (may(rule, ch.type, 'own') and m.user_id = actor), 'not_allowed');
 end $$;
 
 -- Records what became of a message. What is its writer's secret stays so: told under a type of its own, to the writer alone. So is a
@@ -123,8 +122,7 @@ language sql stable as $$
   select r, coalesce(sees_channel(c, r), false), coalesce(sees_channel(c, r) and not is_anonymous(c.tenant_id, r)
       and coalesce((c.settings ->> 'typing')::boolean, (select (x.settings ->> 'typing')::boolean from channel_types x
         where x.tenant_id = c.tenant_id and x.name = c.type), true)
-      and coalesce((select m.role from channel_members m where m.tenant_id = c.tenant_id and m.channel_id = c.id and m.user_id = r), 'none')
-        = any (standings_of(rule, c.type)), false)
+      and may(rule, c.type, coalesce((select m.role from channel_members m where m.tenant_id = c.tenant_id and m.channel_id = c.id and m.user_id = r), 'none')), false)
     from unnest(readers) r left join channels c on c.tenant_id = current_tenant() and c.id = chan
 $$;
 

@@ -58,7 +58,7 @@ begin
   select * into ch from channels c where c.tenant_id = m.tenant_id and c.id = m.channel_id;
   select coalesce((select y.settings from channel_types y where y.tenant_id = m.tenant_id and y.name = ch.type), '{}') || ch.settings into ty;
   standing := coalesce(standing_in(ch, actor), 'none');
-  perform refuse_unless(not ch.frozen or actor is null or not rule ? 'mayFrozen' or standing = any (standings_of(rule -> 'mayFrozen', ch.type)), 'channel_frozen');
+  perform refuse_unless(not ch.frozen or actor is null or not rule ? 'mayFrozen' or may(rule -> 'mayFrozen', ch.type, standing), 'channel_frozen');
   ruling := ruling_of(patch -> 'rulings', ch.type);
   if ruling ? 'block' then perform refuse(case ruling #>> '{block,kind}' when 'ip' then 'address_blocked' else 'content_blocked' end,
     jsonb_build_object('list', ruling -> 'block')); end if;
@@ -66,7 +66,7 @@ begin
   if length(patch ->> 'text') > (ty ->> 'maxLength')::int then perform refuse_field('text', 'It is longer than this channel allows.'); end if;
   if patch -> 'attachments' <> '[]' and (ty ->> 'uploads')::boolean = false then perform refuse_field('attachments', 'This channel takes no attachments.'); end if;
   if not has_files(coalesce(patch -> 'attachments', '[]')) then perform refuse_field('attachments', 'A file is missing, or not uploaded completely.'); end if;
-  perform refuse_unless(actor is null or coalesce(patch -> 'mentions', '[]') = '[]' or standing = any (standings_of(rule, ch.type)), 'not_allowed');
+  perform refuse_unless(actor is null or coalesce(patch -> 'mentions', '[]') = '[]' or may(rule, ch.type, standing), 'not_allowed');
   if not is_private_change(m) and not ruling ? 'hold' then return apply_edit(m, patch, edit, actor); end if;
   before := message_json(m, actor);
   if is_private_change(m) then

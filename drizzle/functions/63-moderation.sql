@@ -35,7 +35,7 @@ $$;
 
 create or replace function public.may_judge(q moderation_queue, rule jsonb) returns boolean language sql stable as $$
   select is_operator() or exists (select 1 from channels c where c.tenant_id = q.tenant_id and c.id = q.channel_id
-    and (select v.sees from seeing(c, current_user_id()) v) and standing_in(c, current_user_id()) = any (standings_of(rule, c.type)))
+    and (select v.sees from seeing(c, current_user_id()) v) and may(rule, c.type, standing_in(c, current_user_id())))
 $$;
 
 -- Flags a message or a user, once for each who does: { id, queueId, messageId, userId, channelId, reason, details, hooks }. Flags of the same
@@ -94,7 +94,7 @@ create or replace function public.may_ban(usr uuid, chan uuid, rule jsonb) retur
     when is_operator() then not exists (select 1 from users me, users u where me.tenant_id = current_tenant() and me.id = current_user_id()
       and u.tenant_id = me.tenant_id and u.id = usr and u.role = 'admin' and me.role <> 'admin')
     else exists (select 1 from channels c where c.tenant_id = current_tenant() and c.id = chan
-      and standing_in(c, current_user_id()) = any (standings_of(rule, c.type))
+      and may(rule, c.type, standing_in(c, current_user_id()))
       and coalesce(array_position(array['member', 'moderator', 'admin', 'owner'], standing_in(c, usr)), 0)
         <= least(3, array_position(array['member', 'moderator', 'admin', 'owner'], standing_in(c, current_user_id())))) end
 $$;

@@ -6,10 +6,14 @@ begin
 end $$;
 
 create or replace function public.notes_push() returns trigger language plpgsql as $$
+declare tenant uuid;
 begin
-  insert into push_tasks (tenant_id, message_id)
-    select m.tenant_id, m.id from fresh m join (select distinct f.tenant_id from fresh f) t on t.tenant_id = m.tenant_id and push_wanted(t.tenant_id)
-     where m.state = 'visible' and not m.shadowed and not m.silent and m.kind = 'text';
+  for tenant in select distinct f.tenant_id from fresh f loop
+    if push_wanted(tenant) then
+      insert into push_tasks (tenant_id, message_id)
+        select m.tenant_id, m.id from fresh m where m.tenant_id = tenant and m.state = 'visible' and not m.shadowed and not m.silent and m.kind = 'text';
+    end if;
+  end loop;
   return null;
 end $$;
 create or replace function public.notes_push_of_appeared() returns trigger language plpgsql as $$

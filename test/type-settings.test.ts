@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { type Any, expectProblem } from "./helpers";
 import { newRoom, room } from "./live";
+import { arrives, mail, mailsOf, newPost, read } from "./mail";
 
 const OFF = { reactions: false, threads: false, uploads: false, typing: false, reads: false, maxLength: 5 };
 const ON = { reactions: true, threads: true, uploads: true, typing: true, reads: true, maxLength: 20 };
@@ -50,4 +51,17 @@ it("what a type turns off is off in all of its channels, and on where a channel 
     "invalid_request",
     "text",
   );
+});
+
+it("what somebody mailed arrives, however long and with files, where the type of its channel allows neither", async () => {
+  const post = await newPost();
+  expect((await post.tenant.put("/v1/channel-types/email", { settings: OFF })).status).toBe(200);
+  const body = ["--b\r\n", "Much longer than five.", "--b\r\nContent-Type: text/csv; name=a.csv\r\n", "1,2", "--b--"];
+  const headers = { "Content-Type": 'multipart/mixed; boundary="b"' };
+  await arrives(post.address, mail({ headers, body: body.join("\r\n") }));
+  await read(post.inbox.id);
+  const [stored] = await mailsOf(post.inbox.id);
+  const { body: shown } = await post.tenant.get(`/v1/messages/${stored?.message_id}`);
+  expect(shown.text.trim()).toBe("Much longer than five.");
+  expect(shown.attachments).toMatchObject([{ fileName: "a.csv" }]);
 });

@@ -1,7 +1,3 @@
--- Numbers and stores events, and the deliveries to the webhooks that the caller found to want them.
--- One element: { n, id, kind, stream, type, data (JSON as text), audience, place, webhooks: [{ id, ordered, scopes }] }: scopes
--- are held against the channel `place`, where one is named. Of a channel's
--- events the payload comes back, for its watchers.
 -- The message that an event is about; a tenant's own types may call anything so.
 create or replace function public.message_told(type text, data json) returns uuid language sql immutable as $$
   select case when type not like 'custom.%' then coalesce(data -> 'message' ->> 'id', data ->> 'messageId')::uuid end
@@ -23,41 +19,57 @@ begin
     where m.tenant_id = t and m.channel_id = stream));
 end $$;
 
--- Its plans are made once for any number of items, and would read all streams of a tenant for the few that are meant: the settings
--- leave looking each one up as the only way.
+-- Stores the deliveries of a new event to the endpoints that want it, and returns their ids. `hooks` are [{ id, ordered, scopes, filter }]:
+-- scopes are held against the channel `place`, where there is one, filters against `data`, if the caller has not.
+create or replace function public.deliver_event(event uuid, stream uuid, seq bigint, hooks jsonb, place channels, data jsonb) returns uuid[]
+language plpgsql volatile as $$
+declare ids uuid[];
+begin
+  if hooks is null or hooks = '[]' then return '{}'; end if;
+  with due as (insert into webhook_deliveries (tenant_id, id, webhook_id, event_id, order_key, order_seq)
+    select current_tenant(), gen_random_uuid(), (w ->> 'id')::uuid, event, case when (w ->> 'ordered')::boolean then stream end,
+        case when (w ->> 'ordered')::boolean then seq end
+      from jsonb_array_elements(hooks) w
+     where (data is null or passes_filter(w -> 'filter', data)) and (place.id is null or not w ? 'scopes' or in_scopes(w -> 'scopes', place)) returning id)
+  select coalesce(array_agg(id), '{}') into ids from due;
+  return ids;
+end $$;
+
+-- Numbers and stores events, and the deliveries to the webhooks that the caller found to want them.
+-- One element: { n, id, kind, stream, type, data (JSON as text), audience, place, webhooks: [{ id, ordered, scopes }] }: scopes
+-- are held against the channel `place`, where one is named. Of a channel's events the payload comes back, for its watchers.
+-- Each by small statements: most calls bring one event, and a large statement costs by its parts. Streams are locked in one order.
 drop function if exists public.record_events(jsonb);
 create or replace function public.record_events(items jsonb)
 returns table (n int, id uuid, kind text, stream uuid, seq bigint, type text, at timestamptz, payload text, audience uuid, deliveries uuid[])
-language plpgsql set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+language plpgsql as $$
 #variable_conflict use_column
-declare t uuid := current_tenant(); moment text := to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+declare t uuid := current_tenant(); moment text := iso(now()); i record; kind_before text; stream_before uuid; place channels; said text;
 begin
-  insert into streams (tenant_id, kind, id, last_seq)
-    select distinct t, i.kind, i.stream, 0 from jsonb_to_recordset(items) i(kind text, stream uuid) order by 2, 3
-    on conflict do nothing;
-  perform 1 from streams s
-    where s.tenant_id = t and (s.kind, s.id) in (select i.kind, i.stream from jsonb_to_recordset(items) i(kind text, stream uuid))
-    order by array_position(array['channel', 'user', 'tenant'], s.kind), s.id for no key update;
-  return query
-    with item as (select i.*, s.last_seq + row_number() over (partition by i.kind, i.stream order by i.n) as seq
-        from jsonb_to_recordset(items) i(n int, id uuid, kind text, stream uuid, type text, data text, audience uuid, place uuid, webhooks jsonb)
-        join streams s on s.tenant_id = t and s.kind = i.kind and s.id = i.stream),
-      put as (insert into events (tenant_id, id, stream_kind, stream_id, seq, type, audience, message_id, payload)
-        select t, i.id, i.kind, i.stream, i.seq, i.type, i.audience, message_told(i.type, i.data::json),
-          '{"id":"' || i.id || '","type":' || to_json(i.type) || ',"timestamp":"' || moment || '","stream":{"kind":"' || i.kind
-          || '","id":"' || i.stream || '"},"seq":' || i.seq || ',"data":' || i.data || '}'
-        from item i returning id, payload),
-      raised as (update streams s set last_seq = x.most
-        from (select i.kind, i.stream, max(i.seq) as most from item i group by 1, 2) x
-        where s.tenant_id = t and s.kind = x.kind and s.id = x.stream),
-      due as (insert into webhook_deliveries (tenant_id, id, webhook_id, event_id, order_key, order_seq)
-        select t, gen_random_uuid(), (w.value ->> 'id')::uuid, i.id, case when (w.value ->> 'ordered')::boolean then i.stream end,
-          case when (w.value ->> 'ordered')::boolean then i.seq end
-        from item i join put p on p.id = i.id cross join jsonb_array_elements(i.webhooks) w
-        where i.place is null or not w.value ? 'scopes'
-          or in_scopes(w.value -> 'scopes', (select c from channels c where c.tenant_id = t and c.id = i.place)) returning id, event_id)
-    select i.n, i.id, i.kind, i.stream, i.seq, i.type, now(), case when is_heard(i.kind, i.stream, i.type) then p.payload end, i.audience,
-      array(select d.id from due d where d.event_id = i.id) from item i join put p on p.id = i.id order by i.n;
+  for i in select x.*, count(*) over (partition by x.kind, x.stream) as many
+      from jsonb_to_recordset(items) x(n int, id uuid, kind text, stream uuid, type text, data text, audience uuid, place uuid, webhooks jsonb)
+      order by array_position(array['channel', 'user', 'tenant'], x.kind), x.stream, x.n loop
+    if stream_before is distinct from i.stream or kind_before <> i.kind then
+      update streams s set last_seq = s.last_seq + i.many where s.tenant_id = t and s.kind = i.kind and s.id = i.stream returning s.last_seq - i.many into seq;
+      if not found then
+        insert into streams as s (tenant_id, kind, id, last_seq) values (t, i.kind, i.stream, i.many)
+          on conflict (tenant_id, kind, id) do update set last_seq = s.last_seq + i.many returning s.last_seq - i.many into seq;
+      end if;
+    end if;
+    kind_before := i.kind;
+    stream_before := i.stream;
+    seq := seq + 1;
+    said := '{"id":"' || i.id || '","type":' || to_json(i.type) || ',"timestamp":"' || moment || '","stream":{"kind":"' || i.kind
+      || '","id":"' || i.stream || '"},"seq":' || seq || ',"data":' || i.data || '}';
+    insert into events (tenant_id, id, stream_kind, stream_id, seq, type, audience, message_id, payload)
+      values (t, i.id, i.kind, i.stream, record_events.seq, i.type, i.audience, message_told(i.type, i.data::json), said);
+    place := null;
+    if i.place is not null and i.webhooks <> '[]' then select * into place from channels c where c.tenant_id = t and c.id = i.place; end if;
+    n := i.n; id := i.id; kind := i.kind; stream := i.stream; type := i.type; at := now(); audience := i.audience;
+    deliveries := deliver_event(i.id, i.stream, seq, i.webhooks, place, null);
+    payload := case when is_heard(i.kind, i.stream, i.type) then said end;
+    return next;
+  end loop;
 end $$;
 
 -- A test event goes to the endpoint it tries out, whatever that is subscribed to; its bytes may be those of another type.

@@ -53,19 +53,6 @@ begin
   return exists (select 1 from messages m where m.tenant_id = current_tenant() and m.id = msg and m.state = 'scheduled' and (as_of is null or m.updated_at = as_of));
 end $$;
 
--- Stores the deliveries of a new event to the endpoints that want it, and returns their ids.
-create or replace function public.deliver_event(event uuid, chan channels, seq bigint, hooks jsonb, data jsonb) returns uuid[] language plpgsql volatile as $$
-declare ids uuid[];
-begin
-  if hooks is null or hooks = '[]' then return '{}'; end if;
-  with due as (insert into webhook_deliveries (tenant_id, id, webhook_id, event_id, order_key, order_seq)
-    select current_tenant(), gen_random_uuid(), (w ->> 'id')::uuid, event, case when (w ->> 'ordered')::boolean then chan.id end,
-        case when (w ->> 'ordered')::boolean then seq end
-      from jsonb_array_elements(hooks) w where passes_filter(w -> 'filter', data) and in_scopes(w -> 'scopes', chan) returning id)
-  select coalesce(array_agg(id), '{}') into ids from due;
-  return ids;
-end $$;
-
 -- Judges, numbers and stores a group of sends into one channel, and gives each its own answer. A send is
 -- { n, id, event, onBehalf, contactId, direction, clientId, text, kind, parentId, showInChannel, quotedId, silent, state, expiresAt,
 --   scheduled, asOf (of a scheduled one: when it was last changed before it was read), metadata, mentions, mentioning, attachments, rulings (of block lists, by channel type),
@@ -188,7 +175,7 @@ begin
           || '","stream":{"kind":"channel","id":"' || chan || '"},"seq":' || s.seq || ',"data":{"message":' || s.message || '}}'
         from shown s returning id, payload, audience)
     select j.n, j.code, j.wait, coalesce(s.message, j.again), ev.id, case when ev.id is not null then s.seq end, ev.payload, ev.audience,
-        case when ev.id is not null then deliver_event(ev.id, ch, s.seq, s.webhooks -> s.type, jsonb_build_object('message', s.message)) end, ch.slow_mode, ch.cooldown
+        case when ev.id is not null then deliver_event(ev.id, chan, s.seq, s.webhooks -> s.type, ch, jsonb_build_object('message', s.message)) end, ch.slow_mode, ch.cooldown
       from jsonb_to_recordset(judged) j(n int, code text, wait float8, twin int, again jsonb)
       left join shown s on s.n = coalesce(j.twin, j.n) left join ev on ev.id = s.event and j.twin is null
       order by j.n;

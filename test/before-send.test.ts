@@ -235,6 +235,31 @@ it("a resting hook that fails closed lets nothing through, unasked", async () =>
   expect(await hook.received()).toHaveLength(5);
 });
 
+it("all hooks of a send share five seconds: one for which nothing is left is not asked, and stays open or closed", async () => {
+  const tenant = await newTenant();
+  const hooks = [await newHook(tenant), await newHook(tenant), await newHook(tenant)];
+  for (const hook of hooks) await hook.answers({ action: "rewrite", text: hook.id });
+  const urls = new Set(hooks.map(({ url }) => url));
+  const { fetch } = globalThis;
+  const { now } = Date;
+  let passed = 0;
+  vi.spyOn(Date, "now").mockImplementation(() => now() + passed);
+  vi.spyOn(globalThis, "fetch").mockImplementation(async (...args) => {
+    const answer = await fetch(...args);
+    if (urls.has(String(args[0]))) passed += 2600;
+    return answer;
+  });
+  try {
+    expect(await judge(tenant)).toMatchObject({ allowed: true, draft: { text: hooks[1]!.id } });
+    await tenant.patch(`/v1/webhooks/${hooks[2]!.id}`, { failOpen: false });
+    expect(await judge(tenant)).toMatchObject({ allowed: false });
+  } finally {
+    vi.restoreAllMocks();
+  }
+  const asked = await Promise.all(hooks.map(async ({ received }) => (await received()).length));
+  expect(asked).toEqual([2, 2, 0]);
+});
+
 it("a resting hook is asked once more after a while, and goes on when it answers", () => {
   const id = crypto.randomUUID();
   const at = 1_000_000;

@@ -2,8 +2,9 @@ import { Webhook } from "svix";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type Any, client, expectProblem } from "./helpers";
 import { standIn } from "./mail-vendors";
-import { deliveriesOf, deliveryOf, ledgerOf, sendNow } from "./outbound";
+import { deliveriesOf, deliveryOf, holdBack, ledgerOf, sendNow } from "./outbound";
 import { newAccount, newMail, sendOne } from "./outgoing-mails";
+import { asOwner } from "./setup/owner";
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -67,6 +68,26 @@ describe("Resend", () => {
     );
     expect(calls.find(({ json }) => json.cc)!.headers.get("Idempotency-Key")).toMatch(/^[0-9a-f]{64}$/);
     expect((await deliveriesOf(tenant)).map(({ status }) => status)).toEqual(["sent", "sent", "sent", "sent"]);
+  });
+
+  it("gets a mail once more in the same call, by the same key, whoever of its recipients is asked for", async () => {
+    const calls = standIn(["api.resend.com"], () => ({ status: 500, body: { name: "internal_server_error" } }));
+    const { tenant, account: own } = await newAccount(account);
+    const recipients = Array.from({ length: 50 }, (_, i) => ({ address: `r${i}@receiver.example` }));
+    const { ids } = await newMail(tenant, { integrationId: own.id, recipients });
+
+    await sendNow(tenant, ids.slice(20));
+    const retries = new Set((await deliveriesOf(tenant)).map(({ next_attempt_at }) => String(next_attempt_at)));
+    expect(retries.size).toBe(1);
+    await holdBack(ids);
+    await sendNow(tenant, ids.slice(0, 1));
+
+    const asked = calls.map(({ json, headers }) => [json.to.length, headers.get("Idempotency-Key")]);
+    expect(asked).toEqual([
+      [50, expect.stringMatching(/^[0-9a-f]{64}$/)],
+      [50, asked[0]![1]],
+    ]);
+    await asOwner("update deliveries set status = 'cancelled' where tenant_id = $1", [tenant.id]);
   });
 
   it("never lets blind copies see each other", async () => {

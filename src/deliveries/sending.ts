@@ -89,7 +89,9 @@ async function send(
     );
     return group.map((claimed) => ({ claimed, callBackIn, accountFault: false, outcome: "sent", ...sent }));
   } catch (error) {
-    return group.map((claimed) => ({ claimed, callBackIn: null, ...judge(claimed, error) }));
+    // Once for all: those who come due by themselves would be another call, which no idempotency key holds back.
+    const judged = judge(group[0]!, error);
+    return group.map((claimed) => ({ claimed, callBackIn: null, ...judged }));
   }
 }
 

@@ -1,6 +1,11 @@
+import { env } from "cloudflare:workers";
 import fc from "fast-check";
 import { describe, expect, inject, it } from "vitest";
+import { utf8 } from "../src/lib/crypto";
+import { callProvider } from "../src/providers/call";
 import { dotStuffed } from "../src/providers/dot-stuffing";
+import { ANSWER_MS, CALL_MS, patienceOf } from "../src/providers/patience";
+import { smtp } from "../src/providers/smtp";
 import type { Any } from "./helpers";
 import { sendNow } from "./outbound";
 import { newAccount, newMail, RAW, sendOne } from "./outgoing-mails";
@@ -152,6 +157,30 @@ describe("what a server refuses", () => {
     expect(delivery.status).not.toBe("sent");
     expect(account).toMatchObject(health);
     expect((await seen()).some(({ mail }) => mail !== null)).toBe(false);
+  });
+
+  it("after its last byte has the time that reading a mail takes, and no more before it than a command takes", async () => {
+    const { input } = await newServer();
+    const allowed: number[] = [];
+    const content = { from: { address: "ann@a.example", name: null }, subject: "", envelopeFrom: "ann@a.example" };
+    const outgoing = {
+      ...{ id: "d1", channelId: "c1", messageId: "m1", medium: "email" as const, recipient: "ben@b.example" },
+      ...{ content: { ...content, kind: "to", rawKey: "", headers: {}, stream: "transactional" }, attempt: 1 },
+      mail: async () => utf8(RAW),
+    };
+    const config = smtp.config.parse(input.config);
+
+    await callProvider(env, CALL_MS, (io) =>
+      smtp.send(
+        [outgoing],
+        { id: null, tenantId: "t1", config, credentials: input.credentials },
+        { ...io, allow: (ms) => void allowed.push(ms) },
+      ),
+    );
+
+    expect(allowed).toEqual([CALL_MS, patienceOf(RAW.length), ANSWER_MS]);
+    expect(CALL_MS).toBeLessThanOrEqual(15_000);
+    expect(Math.min(patienceOf(0), ANSWER_MS)).toBeGreaterThanOrEqual(60_000);
   });
 
   it("by silence is tried again", async () => {

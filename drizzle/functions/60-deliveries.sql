@@ -20,8 +20,8 @@ end $$;
 -- all recipients in one call, others of them would be another call, and those who have the mail would get it again.
 -- Each with its account: the one it has, else the tenant's first that works; none means the sandbox. What may not go
 -- out now, because its owner switched the account off, is looked at again in a quarter of an hour and given up after
--- three days. Who was suppressed since the message was recorded is sent nothing. src/deliveries/patience.ts ends every
--- call before the claim lapses.
+-- three days. Who was suppressed since the message was recorded is sent nothing. A claim outlasts the calls that are made
+-- in it (src/providers/patience.ts).
 create or replace function door.claim_outbound(asked jsonb, most int) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
 declare answer jsonb; claim timestamptz := date_trunc('milliseconds', now() + interval '480 seconds');

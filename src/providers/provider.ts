@@ -95,6 +95,8 @@ export type Io = {
   /** Bytes both ways with a host that the tenant chose, on a port of those who take mail in. */
   guardedConnect(host: string, port: number, secure: "on" | "starttls"): Promise<Socket>;
   signal: AbortSignal;
+  /** From now on it may take so long, whatever it took until now. */
+  allow(milliseconds: number): void;
   /** What of the deployment itself a provider may need. */
   env: Pick<Env, "SNS_ORIGIN" | "EMAIL">;
   /** From now on the account has these: an OAuth server gives a new refresh token for each that was used. */

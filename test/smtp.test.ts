@@ -108,7 +108,9 @@ describe("a mail", () => {
 const hard = { hard: true, reason: "userUnknown", status: "5.1.1" };
 describe("what a server refuses", () => {
   it.each<[string, Script, Any, Any, string]>([
-    ["an unknown user", { rcpt: "550 5.1.1 User unknown" }, { status: "suppressed" }, hard, "active"],
+    ["an unknown user", { rcpt: "550 5.1.1 User unknown" }, { status: "bounced" }, hard, "active"],
+    ["a full mailbox for good", { rcpt: "552 5.2.2 Mailbox full" }, { status: "failed" }, { hard: false }, "active"],
+    ["a sender by its policy", { rcpt: "550 5.7.1 Not welcome" }, { status: "failed" }, { hard: false }, "active"],
     ["a full mailbox", { rcpt: "452 4.2.2 Mailbox full" }, { status: "pending" }, { reason: "mailboxFull" }, "active"],
     [
       "its content",
@@ -137,6 +139,21 @@ describe("what a server refuses", () => {
     expect(delivery).toMatchObject({ ...became, error });
     expect(ledger.at(-1).details).toMatchObject(details);
     expect(account.status).toBe(health);
+  });
+
+  it("an unknown user bounces hard: half a year no stream is sent to them, and statistics count it", async () => {
+    const { input } = await newServer({ answers: { rcpt: "550 5.1.1 User unknown" } });
+
+    const { tenant, ids } = await sendOne(input);
+
+    const { data } = (await tenant.get("/v1/suppressions")).body;
+    expect(data).toMatchObject([
+      { address: "ben@receiver.example", stream: "*", reason: "bounce", deliveryId: ids[0] },
+    ]);
+    expect(Math.round((Date.parse(data[0].expiresAt) - Date.now()) / 86_400_000)).toBe(180);
+    expect((await tenant.get("/v1/email-statistics")).body.data).toMatchObject([
+      { recipients: 1, hardBounced: 1, softBounced: 0, suppressed: 0 },
+    ]);
   });
 
   it.each<[string, Script, Partial<Parameters<typeof sendOne>[1]>, Any]>([

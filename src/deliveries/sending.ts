@@ -22,7 +22,7 @@ type ClaimedAccount = Stored & { status: "active" | "failing" | "disabled" };
 
 export type Result = { claimed: Claimed; callBackIn: number | null; accountFault: boolean } & (
   | ({ outcome: "sent" } & Sent)
-  | { outcome: "failed" | "suppressed"; error: string; details?: Record<string, unknown> }
+  | { outcome: "failed" | "suppressed" | "bounced"; error: string; details?: Record<string, unknown> }
   | { outcome: "again"; error: string; seconds: number; details?: Record<string, unknown> }
 );
 
@@ -123,6 +123,7 @@ function judge({ attempt, medium }: Claimed, thrown: unknown) {
   const error = known.message.slice(0, 1000);
   const told = { error, accountFault: known.accountFault, details: known.details };
   if (known.verdict === "suppress") return { outcome: "suppressed" as const, ...told };
+  if (known.verdict === "bounce") return { outcome: "bounced" as const, ...told };
   const seconds = known.verdict === "giveUp" ? null : retryDelay(medium, attempt, known.retryAfterSeconds);
   return seconds === null ? { outcome: "failed" as const, ...told } : { outcome: "again" as const, seconds, ...told };
 }

@@ -127,11 +127,14 @@ export type Provider<C extends z.ZodType = z.ZodType, S extends z.ZodType = z.Zo
   };
 };
 
-type Verdict = "retry" | "giveUp" | "suppress";
+type Verdict = "retry" | "giveUp" | "suppress" | "bounce";
 
 type MoreOfError = { retryAfterSeconds?: number; accountFault?: boolean; details?: Record<string, unknown> };
 
-/** retry: later it may work · giveUp: it never will · suppress: nor will anything else to this recipient. */
+/**
+ * retry: later it may work · giveUp: it never will · suppress: nor will anything else to this recipient · bounce: nor
+ * will it by any other provider, as the recipient's own server says.
+ */
 export class ProviderError extends Error {
   override name = "ProviderError";
   readonly verdict: Verdict;

@@ -159,5 +159,5 @@ function refusalOf(error: unknown, host: string, recipient: string): ProviderErr
     return new ProviderError("retry", why, { accountFault: true, retryAfterSeconds: LIMITED_SECONDS, details });
   if (answer.code < 500) return new ProviderError("retry", why, { details });
   if (OF_ACCOUNT.has(reason)) return new ProviderError("retry", why, { accountFault: true, details });
-  return new ProviderError(details.hard ? "suppress" : "giveUp", why, { details });
+  return new ProviderError(details.hard ? "bounce" : "giveUp", why, { details });
 }

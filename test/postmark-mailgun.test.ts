@@ -278,6 +278,42 @@ describe("Mailgun", () => {
     expect(ledger[1]).toMatchObject({ status, details });
   });
 
+  async function newTold() {
+    sends();
+    const { tenant, account: own, ids } = await sendOne(account);
+    const signed = async (seconds = Math.floor(Date.now() / 1000)) => {
+      const [timestamp, token] = [String(seconds), crypto.randomUUID()];
+      return { timestamp, token, signature: toHex(await hmac(utf8(SIGNING), timestamp + token)) };
+    };
+    const tell = (signature: object, event: string) => {
+      const told = { id: "e1", event, "user-variables": { parley_delivery: ids[0] } };
+      return client(null).post(`/v1/callbacks/${tenant.id}/${own.id}`, { signature, "event-data": told });
+    };
+    return { ids, signed, tell };
+  }
+
+  it("signs no body: a signature holds for the first that comes with it, however often that comes", async () => {
+    const { ids, signed, tell } = await newTold();
+    const signature = await signed();
+
+    expect((await tell(signature, "accepted")).status).toBe(204);
+    expectProblem(await tell(signature, "complained"), 403, "not_allowed");
+    expect((await tell(signature, "accepted")).status).toBe(204);
+
+    expect(await deliveryOf(ids[0])).toMatchObject({ complained: false });
+  });
+
+  it("is not believed what it signed more than half a day ago", async () => {
+    const { ids, signed, tell } = await newTold();
+    const now = Math.floor(Date.now() / 1000);
+
+    expectProblem(await tell(await signed(now - 43_260), "complained"), 403, "not_allowed");
+    expectProblem(await tell(await signed(now + 43_260), "complained"), 403, "not_allowed");
+    expect((await tell(await signed(now - 43_100), "delivered")).status).toBe(204);
+
+    expect(await deliveryOf(ids[0])).toMatchObject({ status: "delivered", complained: false });
+  });
+
   it("makes a domain, or takes the one that is there, and takes it back", async () => {
     const name = newName();
     const sending_dns_records = [

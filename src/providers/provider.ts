@@ -72,7 +72,8 @@ export type Receipt = {
 /** What a person outside wrote back. */
 export type Reply = { eventId: string; providerMessageId: string; from: string; text: string };
 
-export type Heard = { receipts: Receipt[]; replies: Reply[] };
+/** `once`: what was signed in place of the body, which therefore holds for the first body alone that comes with it. */
+export type Heard = { receipts: Receipt[]; replies: Reply[]; once?: string | undefined };
 
 export type Health = { ok: boolean; detail: string | null };
 

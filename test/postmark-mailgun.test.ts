@@ -212,6 +212,8 @@ describe("Mailgun", () => {
     [401, "pending", "failing"],
     [404, "pending", "failing"],
     [400, "failed", "active"],
+    [408, "pending", "active"],
+    [425, "pending", "active"],
     [429, "pending", "active"],
     [500, "pending", "active"],
   ])("%i: the mail is %s, the account %s", async (status, became, health) => {
@@ -221,6 +223,17 @@ describe("Mailgun", () => {
 
     expect(delivery).toMatchObject({ status: became, error: `Mailgun refuses: ${status} No.` });
     expect(after.status).toBe(health);
+  });
+
+  it.each([
+    ["seconds", () => "7200"],
+    ["a date", () => new Date(Date.now() + 7_200_000).toUTCString()],
+  ])("is asked again when it says, by %s", async (_, at) => {
+    standIn(HOSTS, () => ({ status: 429, headers: { "Retry-After": at() }, body: {} }));
+
+    const { delivery } = await sendOne(account);
+
+    expect(Date.parse(delivery.next_attempt_at) - Date.now()).toBeGreaterThan(7_100_000);
   });
 
   it.each<[object, string, Any]>([

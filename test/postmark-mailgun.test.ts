@@ -73,6 +73,27 @@ describe("Postmark", () => {
     expect(after.status).toBe(health);
   });
 
+  it.each(["", ". Inactive recipients are ones that have generated a hard bounce, a spam complaint, or worse. "])(
+    "that leaves out some of a mail's recipients has not sent it to them (%s)",
+    async (rest) => {
+      const Message = `Message OK, but will not deliver to these inactive addresses: cleo@b.example, dora@b.co.example${rest}`;
+      standIn(HOSTS, () => ({ body: { ErrorCode: 0, Message, MessageID: "m1" } }));
+      const { tenant, account: own } = await newAccount(account);
+      const recipients = ["ben@b.example", "Cleo@b.example", "dora@b.co.example"].map((address) => ({ address }));
+      const { ids } = await newMail(tenant, { integrationId: own.id, recipients });
+
+      await sendNow(tenant, ids);
+
+      const became = await Promise.all(ids.map(deliveryOf));
+      expect(became.map(({ status }) => status)).toEqual(["sent", "suppressed", "suppressed"]);
+      const { data } = (await tenant.get("/v1/suppressions")).body;
+      expect(data.map(({ address, reason }: Any) => `${address} ${reason}`).sort()).toEqual([
+        "cleo@b.example provider",
+        "dora@b.co.example provider",
+      ]);
+    },
+  );
+
   it.each<[object, string, Any]>([
     [{ RecordType: "Delivery", Recipient: "Ben@receiver.example", Details: "250 ok" }, "delivered", {}],
     [

@@ -98,7 +98,12 @@ async function send(
       (provider, own, io) => provider.send(group.map((one) => outgoing(one, io)) as unknown as Group, own, io),
       { waitUntil, callBackIn: callLater },
     );
-    return group.map((claimed) => ({ claimed, callBackIn, accountFault: false, outcome: "sent", ...sent }));
+    return group.map((claimed) => {
+      const told = { claimed, callBackIn, accountFault: false };
+      return sent.suppressed?.includes(claimed.recipient.toLowerCase())
+        ? { ...told, outcome: "suppressed", error: "The recipient is on the provider's suppression list." }
+        : { ...told, outcome: "sent", ...sent };
+    });
   } catch (error) {
     // Once for all: those who come due by themselves would be another call, which no idempotency key holds back.
     const judged = judge(group[0]!, error);

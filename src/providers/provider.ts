@@ -53,8 +53,11 @@ export type Account<Config = unknown, Credentials = unknown> = {
   credentials: Credentials;
 };
 
-/** `rfcId` is the Message-ID, without its brackets, where the provider gives the mail one of its own: replies name it. */
-export type Sent = { providerMessageId: string; rfcId?: string | undefined };
+/**
+ * `rfcId` is the Message-ID, without its brackets, where the provider gives the mail one of its own: replies name it.
+ * `suppressed` are those of the recipients, in lower case, whom it leaves out by a list of its own.
+ */
+export type Sent = { providerMessageId: string; rfcId?: string | undefined; suppressed?: readonly string[] };
 
 /** `eventId` is the provider's own, unique within the account; a repetition carries the same. */
 export type Receipt = {

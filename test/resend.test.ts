@@ -1,9 +1,10 @@
 import { Webhook } from "svix";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type Any, client, expectProblem } from "./helpers";
+import { arrives, mailsOf, newPost, read, mail as written } from "./mail";
 import { standIn } from "./mail-vendors";
 import { deliveriesOf, deliveryOf, holdBack, ledgerOf, sendNow } from "./outbound";
-import { newAccount, newMail, sendOne } from "./outgoing-mails";
+import { newAccount, newMail, recordMail, referencesOf, sendOne } from "./outgoing-mails";
 import { asOwner } from "./setup/owner";
 
 afterEach(() => vi.unstubAllGlobals());
@@ -174,8 +175,13 @@ describe("Resend", () => {
 
 describe("what Resend tells", () => {
   /** Signed by svix's own library. */
-  async function tell({ tenant, account: own }: Any, told: object, secret = SECRET, id = crypto.randomUUID()) {
-    const at = new Date();
+  async function tell(
+    { tenant, account: own }: Any,
+    told: object,
+    secret = SECRET,
+    id = crypto.randomUUID(),
+    at = new Date(),
+  ) {
     const body = JSON.stringify({ created_at: at.toISOString(), ...told });
     const signature = new Webhook(secret).sign(id, at, body);
     const headers = {
@@ -228,6 +234,37 @@ describe("what Resend tells", () => {
     const ledger = await ledgerOf(made.ids[0]!);
     expect(ledger).toHaveLength(2);
     expect(ledger[1]).toMatchObject({ status, details });
+  });
+
+  it("is not believed more than five minutes after it was signed, nor before", async () => {
+    const made = await sentTogether();
+    const told = { type: "email.complained", data };
+    const tellAt = (seconds: number) =>
+      tell(made, told, SECRET, crypto.randomUUID(), new Date(Date.now() + 1000 * seconds));
+
+    expectProblem(await tellAt(-310), 403, "not_allowed");
+    expectProblem(await tellAt(310), 403, "not_allowed");
+    expect(await deliveryOf(made.ids[0]!)).toMatchObject({ complained: false });
+    expect((await tellAt(-280)).status).toBe(204);
+  });
+
+  it("tells which Message-ID the mail has, and a reply to it joins the conversation", async () => {
+    sends("e1");
+    const { tenant, inbox } = await newPost();
+    const own = (await tenant.post("/v1/integrations", { name: "Resend", medium: "email", ...account })).body;
+    const { ids } = await newMail(tenant, { integrationId: own.id });
+    await recordMail(inbox, ids[0]!);
+    await sendNow(tenant, ids);
+    const rfcId = `${crypto.randomUUID()}@eu-west-1.amazonses.com`;
+
+    await tell({ tenant, account: own }, { type: "email.sent", data: { ...data, message_id: `<${rfcId}>` } });
+
+    expect(await referencesOf(tenant)).toEqual([{ referenced_id: rfcId, kind: "provider" }]);
+    const headers = { "In-Reply-To": `<${rfcId}>`, From: "Ben <ben@receiver.example>" };
+    await arrives(inbox.address, written({ headers, body: "Fine." }));
+    await read(inbox.id);
+    const reply = (await mailsOf(inbox.id)).find(({ written }) => written === "Fine.");
+    expect(reply.channel_id).toBe((await deliveryOf(ids[0]!)).channel_id);
   });
 
   it("is believed by its signature alone; what is not of mails is passed over", async () => {

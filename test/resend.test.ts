@@ -91,6 +91,35 @@ describe("Resend", () => {
     await asOwner("update deliveries set status = 'cancelled' where tenant_id = $1", [tenant.id]);
   });
 
+  it("gets a mail from one of those who would send it at the same moment", async () => {
+    const calls = sends();
+    const { tenant, account: own } = await newAccount(account);
+    const recipients = Array.from({ length: 50 }, (_, i) => ({ address: `r${i}@receiver.example` }));
+    const { ids } = await newMail(tenant, { integrationId: own.id, recipients });
+
+    await Promise.all([0, 10, 20, 30, 40].map((from) => sendNow(tenant, ids.slice(from, from + 10))));
+
+    expect(calls.map(({ json }) => json.to.length)).toEqual([50]);
+  });
+
+  it("gets those by themselves who were tried another number of times, as they were in another call", async () => {
+    const calls = sends();
+    const { tenant, account: own } = await newAccount(account);
+    const recipients = ["a", "b", "c"].map((name) => ({ address: `${name}@receiver.example` }));
+    const { ids } = await newMail(tenant, { integrationId: own.id, recipients });
+    await asOwner("update deliveries set attempts = 1 where id = $1", [ids[1]]);
+
+    await sendNow(tenant, ids);
+
+    const asked = calls.map(({ json }) =>
+      json.to
+        .map((to: string) => to[0])
+        .sort()
+        .join(" "),
+    );
+    expect(asked.sort()).toEqual(["a c", "b"]);
+  });
+
   it("never lets blind copies see each other", async () => {
     const calls = sends();
     const { tenant, account: own } = await newAccount(account);

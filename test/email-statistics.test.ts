@@ -124,6 +124,17 @@ describe("groups and filters", () => {
   });
 });
 
+it("a mail that is deleted for good still counts, save by its tags", async () => {
+  const [id] = await sent({ stream: "deleted", tags: ["gone"], to: 2 });
+
+  await asOwner("delete from messages where id = (select message_id from deliveries where id = $1)", [id]);
+
+  expect(await counted("stream=deleted&by=inbox")).toMatchObject({ [post.inbox.id]: { recipients: 2 } });
+  expect(await counted("stream=deleted&by=domain")).toMatchObject({ [post.domain.id]: { recipients: 2 } });
+  expect((await counted(`inboxId=${post.inbox.id}&by=stream`)).deleted).toMatchObject({ recipients: 2 });
+  expect(await counted("stream=deleted&by=tag")).toEqual({});
+});
+
 it("before the first of all days there are none", async () => {
   const { status, body } = await (await newTenant()).get("/v1/email-statistics?to=0001-01-05T00:00:00Z");
 

@@ -2,9 +2,10 @@ import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { readMail } from "../src/mail/read";
 import type { Any } from "./helpers";
+import { newPost } from "./mail";
 import { standIn } from "./mail-vendors";
 import { askWith, deliveryOf, sendNow } from "./outbound";
-import { newAccount, newMail, RAW, sendOne } from "./outgoing-mails";
+import { newAccount, newMail, RAW, recordMail, referencesOf, sendOne } from "./outgoing-mails";
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -171,5 +172,26 @@ describe("Cloudflare", () => {
 
     expect(await deliveryOf(ids[0]!)).toMatchObject({ status: became });
     expect((await tenant.get(`/v1/integrations/${account.id}`)).body.status).toBe(health);
+  });
+
+  it("gives the binding the mail byte for byte, its sender and one recipient; replies name the id it answers", async () => {
+    const rfcId = `${crypto.randomUUID()}@sender.example`;
+    const given: Any[] = [];
+    const binding = {
+      async send({ from, to, "EmailMessage::raw": raw }: Any) {
+        given.push({ from, to, raw: await new Response(raw).text() });
+        return { messageId: `<${rfcId}>` };
+      },
+    };
+    const { tenant, inbox } = await newPost();
+    await tenant.post("/v1/integrations", { name: "Cloudflare", medium: "email", provider: "cloudflare" });
+    const { ids } = await newMail(tenant, { integrationId: null });
+    await recordMail(inbox, ids[0]!);
+
+    await sendNow(tenant, ids, { EMAIL: binding as unknown as typeof env.EMAIL });
+
+    expect(given).toEqual([{ from: "ann@sender.example", to: "ben@receiver.example", raw: RAW }]);
+    expect(await deliveryOf(ids[0]!)).toMatchObject({ status: "sent", provider_message_id: rfcId });
+    expect(await referencesOf(tenant)).toEqual([{ referenced_id: rfcId, kind: "provider" }]);
   });
 });

@@ -6,7 +6,7 @@ import { asOwner } from "./setup/owner";
 
 type Recipient = { address: string; kind?: "to" | "cc" | "bcc"; headers?: Record<string, string> };
 type Wish = {
-  integrationId: string;
+  integrationId: string | null;
   recipients?: Recipient[];
   raw?: string | Uint8Array;
   from?: { address: string; name: string | null };
@@ -71,6 +71,25 @@ export async function newMail(tenant: Pick<Tenant, "id">, wish: Wish): Promise<{
   );
   return { messageId, ids: rows.map(({ id }) => id) };
 }
+
+/** The mail of a delivery as one of this inbox, by which replies find it. */
+export async function recordMail(inbox: { id: string }, deliveryId: string): Promise<void> {
+  const { tenant_id: tenant, message_id: id, channel_id: channel } = await deliveryOf(deliveryId);
+  await asOwner("update channels set type = 'email', inbox_id = $3 where tenant_id = $1 and id = $2", [
+    ...[tenant, channel, inbox.id],
+  ]);
+  await asOwner(
+    "insert into messages (tenant_id, id, channel_id, seq, text, direction) values ($1, $2, $3, 1, 'Hi', 'outbound')",
+    [tenant, id, channel],
+  );
+  await asOwner(
+    "insert into emails (tenant_id, message_id, inbox_id, rfc_id, fingerprint, stream, tags) values ($1, $2, $3, $4, 'x', 'transactional', '{}')",
+    [tenant, id, inbox.id, `${id}@own.example`],
+  );
+}
+
+export const referencesOf = (tenant: Pick<Tenant, "id">) =>
+  asOwner<Any>("select referenced_id, kind from message_references where tenant_id = $1", [tenant.id]);
 
 export async function newAccount(input: Record<string, unknown>): Promise<{ tenant: Tenant; account: Any }> {
   const tenant = await newTenant();

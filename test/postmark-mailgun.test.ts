@@ -73,6 +73,27 @@ describe("Postmark", () => {
     expect(after.status).toBe(health);
   });
 
+  it.each(["", ". Inactive recipients are ones that have generated a hard bounce, a spam complaint, or worse. "])(
+    "that leaves out some of a mail's recipients has not sent it to them (%s)",
+    async (rest) => {
+      const Message = `Message OK, but will not deliver to these inactive addresses: cleo@b.example, dora@b.co.example${rest}`;
+      standIn(HOSTS, () => ({ body: { ErrorCode: 0, Message, MessageID: "m1" } }));
+      const { tenant, account: own } = await newAccount(account);
+      const recipients = ["ben@b.example", "Cleo@b.example", "dora@b.co.example"].map((address) => ({ address }));
+      const { ids } = await newMail(tenant, { integrationId: own.id, recipients });
+
+      await sendNow(tenant, ids);
+
+      const became = await Promise.all(ids.map(deliveryOf));
+      expect(became.map(({ status }) => status)).toEqual(["sent", "suppressed", "suppressed"]);
+      const { data } = (await tenant.get("/v1/suppressions")).body;
+      expect(data.map(({ address, reason }: Any) => `${address} ${reason}`).sort()).toEqual([
+        "cleo@b.example provider",
+        "dora@b.co.example provider",
+      ]);
+    },
+  );
+
   it.each<[object, string, Any]>([
     [{ RecordType: "Delivery", Recipient: "Ben@receiver.example", Details: "250 ok" }, "delivered", {}],
     [
@@ -212,6 +233,8 @@ describe("Mailgun", () => {
     [401, "pending", "failing"],
     [404, "pending", "failing"],
     [400, "failed", "active"],
+    [408, "pending", "active"],
+    [425, "pending", "active"],
     [429, "pending", "active"],
     [500, "pending", "active"],
   ])("%i: the mail is %s, the account %s", async (status, became, health) => {
@@ -221,6 +244,17 @@ describe("Mailgun", () => {
 
     expect(delivery).toMatchObject({ status: became, error: `Mailgun refuses: ${status} No.` });
     expect(after.status).toBe(health);
+  });
+
+  it.each([
+    ["seconds", () => "7200"],
+    ["a date", () => new Date(Date.now() + 7_200_000).toUTCString()],
+  ])("is asked again when it says, by %s", async (_, at) => {
+    standIn(HOSTS, () => ({ status: 429, headers: { "Retry-After": at() }, body: {} }));
+
+    const { delivery } = await sendOne(account);
+
+    expect(Date.parse(delivery.next_attempt_at) - Date.now()).toBeGreaterThan(7_100_000);
   });
 
   it.each<[object, string, Any]>([
@@ -276,6 +310,42 @@ describe("Mailgun", () => {
     const ledger = await ledgerOf(ids[0]!);
     expect(ledger).toHaveLength(2);
     expect(ledger[1]).toMatchObject({ status, details });
+  });
+
+  async function newTold() {
+    sends();
+    const { tenant, account: own, ids } = await sendOne(account);
+    const signed = async (seconds = Math.floor(Date.now() / 1000)) => {
+      const [timestamp, token] = [String(seconds), crypto.randomUUID()];
+      return { timestamp, token, signature: toHex(await hmac(utf8(SIGNING), timestamp + token)) };
+    };
+    const tell = (signature: object, event: string) => {
+      const told = { id: "e1", event, "user-variables": { parley_delivery: ids[0] } };
+      return client(null).post(`/v1/callbacks/${tenant.id}/${own.id}`, { signature, "event-data": told });
+    };
+    return { ids, signed, tell };
+  }
+
+  it("signs no body: a signature holds for the first that comes with it, however often that comes", async () => {
+    const { ids, signed, tell } = await newTold();
+    const signature = await signed();
+
+    expect((await tell(signature, "accepted")).status).toBe(204);
+    expectProblem(await tell(signature, "complained"), 403, "not_allowed");
+    expect((await tell(signature, "accepted")).status).toBe(204);
+
+    expect(await deliveryOf(ids[0])).toMatchObject({ complained: false });
+  });
+
+  it("is not believed what it signed more than half a day ago", async () => {
+    const { ids, signed, tell } = await newTold();
+    const now = Math.floor(Date.now() / 1000);
+
+    expectProblem(await tell(await signed(now - 43_260), "complained"), 403, "not_allowed");
+    expectProblem(await tell(await signed(now + 43_260), "complained"), 403, "not_allowed");
+    expect((await tell(await signed(now - 43_100), "delivered")).status).toBe(204);
+
+    expect(await deliveryOf(ids[0])).toMatchObject({ status: "delivered", complained: false });
   });
 
   it("makes a domain, or takes the one that is there, and takes it back", async () => {

@@ -1,9 +1,11 @@
 import { Webhook } from "svix";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type Any, client, expectProblem } from "./helpers";
+import { arrives, mailsOf, newPost, read, mail as written } from "./mail";
 import { standIn } from "./mail-vendors";
-import { deliveriesOf, deliveryOf, ledgerOf, sendNow } from "./outbound";
-import { newAccount, newMail, sendOne } from "./outgoing-mails";
+import { deliveriesOf, deliveryOf, holdBack, ledgerOf, sendNow } from "./outbound";
+import { newAccount, newMail, recordMail, referencesOf, sendOne } from "./outgoing-mails";
+import { asOwner } from "./setup/owner";
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -67,6 +69,55 @@ describe("Resend", () => {
     );
     expect(calls.find(({ json }) => json.cc)!.headers.get("Idempotency-Key")).toMatch(/^[0-9a-f]{64}$/);
     expect((await deliveriesOf(tenant)).map(({ status }) => status)).toEqual(["sent", "sent", "sent", "sent"]);
+  });
+
+  it("gets a mail once more in the same call, by the same key, whoever of its recipients is asked for", async () => {
+    const calls = standIn(["api.resend.com"], () => ({ status: 500, body: { name: "internal_server_error" } }));
+    const { tenant, account: own } = await newAccount(account);
+    const recipients = Array.from({ length: 50 }, (_, i) => ({ address: `r${i}@receiver.example` }));
+    const { ids } = await newMail(tenant, { integrationId: own.id, recipients });
+
+    await sendNow(tenant, ids.slice(20));
+    const retries = new Set((await deliveriesOf(tenant)).map(({ next_attempt_at }) => String(next_attempt_at)));
+    expect(retries.size).toBe(1);
+    await holdBack(ids);
+    await sendNow(tenant, ids.slice(0, 1));
+
+    const asked = calls.map(({ json, headers }) => [json.to.length, headers.get("Idempotency-Key")]);
+    expect(asked).toEqual([
+      [50, expect.stringMatching(/^[0-9a-f]{64}$/)],
+      [50, asked[0]![1]],
+    ]);
+    await asOwner("update deliveries set status = 'cancelled' where tenant_id = $1", [tenant.id]);
+  });
+
+  it("gets a mail from one of those who would send it at the same moment", async () => {
+    const calls = sends();
+    const { tenant, account: own } = await newAccount(account);
+    const recipients = Array.from({ length: 50 }, (_, i) => ({ address: `r${i}@receiver.example` }));
+    const { ids } = await newMail(tenant, { integrationId: own.id, recipients });
+
+    await Promise.all([0, 10, 20, 30, 40].map((from) => sendNow(tenant, ids.slice(from, from + 10))));
+
+    expect(calls.map(({ json }) => json.to.length)).toEqual([50]);
+  });
+
+  it("gets those by themselves who were tried another number of times, as they were in another call", async () => {
+    const calls = sends();
+    const { tenant, account: own } = await newAccount(account);
+    const recipients = ["a", "b", "c"].map((name) => ({ address: `${name}@receiver.example` }));
+    const { ids } = await newMail(tenant, { integrationId: own.id, recipients });
+    await asOwner("update deliveries set attempts = 1 where id = $1", [ids[1]]);
+
+    await sendNow(tenant, ids);
+
+    const asked = calls.map(({ json }) =>
+      json.to
+        .map((to: string) => to[0])
+        .sort()
+        .join(" "),
+    );
+    expect(asked.sort()).toEqual(["a c", "b"]);
   });
 
   it("never lets blind copies see each other", async () => {
@@ -153,8 +204,13 @@ describe("Resend", () => {
 
 describe("what Resend tells", () => {
   /** Signed by svix's own library. */
-  async function tell({ tenant, account: own }: Any, told: object, secret = SECRET, id = crypto.randomUUID()) {
-    const at = new Date();
+  async function tell(
+    { tenant, account: own }: Any,
+    told: object,
+    secret = SECRET,
+    id = crypto.randomUUID(),
+    at = new Date(),
+  ) {
     const body = JSON.stringify({ created_at: at.toISOString(), ...told });
     const signature = new Webhook(secret).sign(id, at, body);
     const headers = {
@@ -207,6 +263,37 @@ describe("what Resend tells", () => {
     const ledger = await ledgerOf(made.ids[0]!);
     expect(ledger).toHaveLength(2);
     expect(ledger[1]).toMatchObject({ status, details });
+  });
+
+  it("is not believed more than five minutes after it was signed, nor before", async () => {
+    const made = await sentTogether();
+    const told = { type: "email.complained", data };
+    const tellAt = (seconds: number) =>
+      tell(made, told, SECRET, crypto.randomUUID(), new Date(Date.now() + 1000 * seconds));
+
+    expectProblem(await tellAt(-310), 403, "not_allowed");
+    expectProblem(await tellAt(310), 403, "not_allowed");
+    expect(await deliveryOf(made.ids[0]!)).toMatchObject({ complained: false });
+    expect((await tellAt(-280)).status).toBe(204);
+  });
+
+  it("tells which Message-ID the mail has, and a reply to it joins the conversation", async () => {
+    sends("e1");
+    const { tenant, inbox } = await newPost();
+    const own = (await tenant.post("/v1/integrations", { name: "Resend", medium: "email", ...account })).body;
+    const { ids } = await newMail(tenant, { integrationId: own.id });
+    await recordMail(inbox, ids[0]!);
+    await sendNow(tenant, ids);
+    const rfcId = `${crypto.randomUUID()}@eu-west-1.amazonses.com`;
+
+    await tell({ tenant, account: own }, { type: "email.sent", data: { ...data, message_id: `<${rfcId}>` } });
+
+    expect(await referencesOf(tenant)).toEqual([{ referenced_id: rfcId, kind: "provider" }]);
+    const headers = { "In-Reply-To": `<${rfcId}>`, From: "Ben <ben@receiver.example>" };
+    await arrives(inbox.address, written({ headers, body: "Fine." }));
+    await read(inbox.id);
+    const reply = (await mailsOf(inbox.id)).find(({ written }) => written === "Fine.");
+    expect(reply.channel_id).toBe((await deliveryOf(ids[0]!)).channel_id);
   });
 
   it("is believed by its signature alone; what is not of mails is passed over", async () => {

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { isOfAws } from "../src/providers/sns";
 import { type Asked, AWS, newAws } from "./aws";
 import { type Any, expectProblem } from "./helpers";
 import { arrives, mailsOf, newPost, read, mail as written } from "./mail";
@@ -253,6 +254,37 @@ describe("what SES tells by SNS", () => {
     expect((await tenant.get("/v1/provider-callbacks?status=waiting")).body.data).toHaveLength(1);
     sends();
     await sendNow(tenant, ids);
+  });
+
+  it("is not believed more than an hour after it was signed, nor before", async () => {
+    const { ids, tell } = await sent();
+    const notice = { eventType: "Delivery", delivery: { recipients: ["ben@receiver.example"], ...at } };
+    const tellAt = (minutes: number) =>
+      tell(notice, { Timestamp: new Date(Date.now() + 60_000 * minutes).toISOString() });
+
+    expect((await tellAt(-61)).status).toBe(403);
+    expect((await tellAt(61)).status).toBe(403);
+    expect(await deliveryOf(ids[0])).toMatchObject({ status: "sent" });
+    expect((await tellAt(-58)).status).toBe(204);
+    expect(await deliveryOf(ids[0])).toMatchObject({ status: "delivered" });
+  });
+
+  it.each<[string, boolean]>([
+    ["https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123.pem", true],
+    ["https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-0123.pem", true],
+    ["http://sns.eu-west-1.amazonaws.com/a.pem", false],
+    ["https://sns.eu-west-1.amazonaws.com.evil.example/a.pem", false],
+    ["https://sns.eu-west-1.amazonaws.com@evil.example/a.pem", false],
+    ["https://sns.eu-west-1.amazonaws.com:8443/a.pem", false],
+    ["https://evil.example/sns.eu-west-1.amazonaws.com/a.pem", false],
+    ["https://evil.example/#https://sns.eu-west-1.amazonaws.com/a.pem", false],
+    ["https://sns.evil.example/sns.eu-west-1.amazonaws.com/", false],
+    ["https://s3.eu-west-1.amazonaws.com/bucket/a.pem", false],
+    ["https://bucket.sns.eu-west-1.amazonaws.com/a.pem", false],
+    ["https://sns.a.b.amazonaws.com/a.pem", false],
+    ["https://snsxeu-west-1.amazonaws.com/a.pem", false],
+  ])("takes its certificates from SNS alone: %s (%s)", (url, isTaken) => {
+    expect(isOfAws({ SNS_ORIGIN: "" }, url)).toBe(isTaken);
   });
 
   it("is believed of the account's own topic alone, and by its signature", async () => {

@@ -1,6 +1,11 @@
+import { env } from "cloudflare:workers";
 import fc from "fast-check";
 import { describe, expect, inject, it } from "vitest";
+import { utf8 } from "../src/lib/crypto";
+import { callProvider } from "../src/providers/call";
 import { dotStuffed } from "../src/providers/dot-stuffing";
+import { ANSWER_MS, CALL_MS, patienceOf } from "../src/providers/patience";
+import { smtp } from "../src/providers/smtp";
 import type { Any } from "./helpers";
 import { sendNow } from "./outbound";
 import { newAccount, newMail, RAW, sendOne } from "./outgoing-mails";
@@ -103,7 +108,9 @@ describe("a mail", () => {
 const hard = { hard: true, reason: "userUnknown", status: "5.1.1" };
 describe("what a server refuses", () => {
   it.each<[string, Script, Any, Any, string]>([
-    ["an unknown user", { rcpt: "550 5.1.1 User unknown" }, { status: "suppressed" }, hard, "active"],
+    ["an unknown user", { rcpt: "550 5.1.1 User unknown" }, { status: "bounced" }, hard, "active"],
+    ["a full mailbox for good", { rcpt: "552 5.2.2 Mailbox full" }, { status: "failed" }, { hard: false }, "active"],
+    ["a sender by its policy", { rcpt: "550 5.7.1 Not welcome" }, { status: "failed" }, { hard: false }, "active"],
     ["a full mailbox", { rcpt: "452 4.2.2 Mailbox full" }, { status: "pending" }, { reason: "mailboxFull" }, "active"],
     [
       "its content",
@@ -134,6 +141,21 @@ describe("what a server refuses", () => {
     expect(account.status).toBe(health);
   });
 
+  it("an unknown user bounces hard: half a year no stream is sent to them, and statistics count it", async () => {
+    const { input } = await newServer({ answers: { rcpt: "550 5.1.1 User unknown" } });
+
+    const { tenant, ids } = await sendOne(input);
+
+    const { data } = (await tenant.get("/v1/suppressions")).body;
+    expect(data).toMatchObject([
+      { address: "ben@receiver.example", stream: "*", reason: "bounce", deliveryId: ids[0] },
+    ]);
+    expect(Math.round((Date.parse(data[0].expiresAt) - Date.now()) / 86_400_000)).toBe(180);
+    expect((await tenant.get("/v1/email-statistics")).body.data).toMatchObject([
+      { recipients: 1, hardBounced: 1, softBounced: 0, suppressed: 0 },
+    ]);
+  });
+
   it.each<[string, Script, Partial<Parameters<typeof sendOne>[1]>, Any]>([
     ["without encryption nothing is said", { extensions: ["AUTH PLAIN", "NOTLS"] }, {}, { status: "failing" }],
     ["what is said before the handshake is not believed", { injects: "250 Welcome" }, {}, { status: "failing" }],
@@ -152,6 +174,30 @@ describe("what a server refuses", () => {
     expect(delivery.status).not.toBe("sent");
     expect(account).toMatchObject(health);
     expect((await seen()).some(({ mail }) => mail !== null)).toBe(false);
+  });
+
+  it("after its last byte has the time that reading a mail takes, and no more before it than a command takes", async () => {
+    const { input } = await newServer();
+    const allowed: number[] = [];
+    const content = { from: { address: "ann@a.example", name: null }, subject: "", envelopeFrom: "ann@a.example" };
+    const outgoing = {
+      ...{ id: "d1", channelId: "c1", messageId: "m1", medium: "email" as const, recipient: "ben@b.example" },
+      ...{ content: { ...content, kind: "to", rawKey: "", headers: {}, stream: "transactional" }, attempt: 1 },
+      mail: async () => utf8(RAW),
+    };
+    const config = smtp.config.parse(input.config);
+
+    await callProvider(env, CALL_MS, (io) =>
+      smtp.send(
+        [outgoing],
+        { id: null, tenantId: "t1", config, credentials: input.credentials },
+        { ...io, allow: (ms) => void allowed.push(ms) },
+      ),
+    );
+
+    expect(allowed).toEqual([CALL_MS, patienceOf(RAW.length), ANSWER_MS]);
+    expect(CALL_MS).toBeLessThanOrEqual(15_000);
+    expect(Math.min(patienceOf(0), ANSWER_MS)).toBeGreaterThanOrEqual(60_000);
   });
 
   it("by silence is tried again", async () => {

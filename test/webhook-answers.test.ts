@@ -1,7 +1,8 @@
 import { env } from "cloudflare:workers";
 import { expect, it, vi } from "vitest";
+import { readRetryAfter } from "../src/lib/retry-after";
 import { deliverQueued } from "../src/webhooks/consumer";
-import { pauseAfter, RETRY_SECONDS, readRetryAfter, retryDelay } from "../src/webhooks/schedule";
+import { pauseAfter, RETRY_SECONDS, retryDelay } from "../src/webhooks/schedule";
 import { type Any, expectProblem, newTenant, type Tenant } from "./helpers";
 import { askWith, inContext, postWith } from "./outbound";
 import { newReceiver } from "./receiver";

@@ -15,24 +15,48 @@ begin
   end loop;
 end $$;
 
--- Takes what is to be sent for one consumer: those asked for, or, asked for none, those that are due the longest.
+-- Takes what is to be sent for one consumer: those asked for, or, asked for none, those that are due the longest, `most`
+-- and the rest of the last mail. All that is due of a mail is taken together, by one consumer: to a provider that gets
+-- all recipients in one call, others of them would be another call, and those who have the mail would get it again.
 -- Each with its account: the one it has, else the tenant's first that works; none means the sandbox. What may not go
 -- out now, because its owner switched the account off, is looked at again in a quarter of an hour and given up after
--- three days. Who was suppressed since the message was recorded is sent nothing.
+-- three days. Who was suppressed since the message was recorded is sent nothing. A claim outlasts the calls that are made
+-- in it (src/providers/patience.ts).
 create or replace function door.claim_outbound(asked jsonb, most int) returns jsonb
 language plpgsql security definer set search_path = pg_catalog, public, pg_temp as $$
-declare answer jsonb; wanted jsonb := asked; claim timestamptz := date_trunc('milliseconds', now() + interval '150 seconds');
+declare answer jsonb; claim timestamptz := date_trunc('milliseconds', now() + interval '480 seconds');
+  one record; own uuid[]; owners uuid[] := '{}'; wanted uuid[] := '{}'; places refcursor;
 begin
-  if wanted is null then
-    select jsonb_agg(jsonb_build_object('t', x.tenant_id, 'id', x.id)) into wanted from (
-      select d.tenant_id, d.id from deliveries d
+  if asked is null then
+    open places for select d.tenant_id, d.id, d.message_id, d.medium from deliveries d
        where d.status = 'pending' and d.next_attempt_at <= now() and (d.claimed_until is null or d.claimed_until <= now())
-       order by d.next_attempt_at limit most for update skip locked) x;
+       order by d.next_attempt_at;
+  else
+    open places for select d.tenant_id, d.id, d.message_id, d.medium from deliveries d
+      join jsonb_to_recordset(asked) a(t uuid, id uuid) on d.tenant_id = a.t and d.id = a.id order by d.tenant_id, d.message_id, d.id;
   end if;
+  loop
+    exit when asked is null and cardinality(wanted) >= most;
+    fetch places into one;
+    exit when not found;
+    continue when one.id = any (wanted);
+    -- Whoever else claims this mail at the moment claims all of it.
+    continue when not pg_try_advisory_xact_lock(hashtextextended('claim ' || case one.medium when 'email' then one.message_id else one.id end, 0));
+    own := array[one.id];
+    if one.medium = 'email' then
+      -- By the mail's own index, whatever statistics say of how much is due (offset 0).
+      own := own || array(select d.id from (select x.* from deliveries x where x.tenant_id = one.tenant_id and x.message_id = one.message_id offset 0) d
+        where d.id <> one.id and d.medium = 'email' and d.status = 'pending' and d.next_attempt_at <= now() + interval '1 second'
+         and (d.claimed_until is null or d.claimed_until <= now()) order by d.next_attempt_at, d.id limit most);
+    end if;
+    wanted := wanted || own;
+    owners := owners || array_fill(one.tenant_id, array[cardinality(own)]);
+  end loop;
+  close places;
   with free as materialized (
-      select d.* from deliveries d join jsonb_to_recordset(coalesce(wanted, '[]')) a(t uuid, id uuid) on d.tenant_id = a.t and d.id = a.id
+      select d.* from deliveries d join unnest(owners, wanted) a(t, id) on d.tenant_id = a.t and d.id = a.id
        where d.status = 'pending' and d.next_attempt_at <= now() + interval '1 second' and (d.claimed_until is null or d.claimed_until <= now())
-       order by d.tenant_id, d.id limit most for update of d skip locked),
+       order by d.tenant_id, d.id for update of d skip locked),
     judged as (select f.*, i.id as account_id, i.provider, i.config, i.credentials, i.data_key, i.master_version, i.status as account_status,
         case when s.reason is not null then 'suppressed'
           when i.status is distinct from 'disabled' and t.suspended_at is null and t.deleted_at is null then 'go'

@@ -6,7 +6,7 @@ import { ApiError } from "../lib/errors";
 import { logFault } from "../lib/log";
 import { found } from "../lib/rows";
 import { BadCallback, BadSignature, type Heard, ProviderError } from "../providers/provider";
-import { type CameTo, keepCallback, storable } from "./kept-callbacks";
+import { type CameTo, isForged, keepCallback, storable } from "./kept-callbacks";
 import { recordLearned } from "./learned";
 import { saying } from "./playback";
 import { isMeant, recordReceipts } from "./receipts";
@@ -27,8 +27,9 @@ export async function hearCallback(
   const body = new Uint8Array(await request.arrayBuffer());
   await asSystem(env, tenantId, waitUntil, async (ctx) => {
     const heard = storable(await heardIn(ctx, integrationId, new Request(url, { method: "POST", headers, body })));
-    const came = await comeTo(ctx, integrationId, heard);
-    await keepCallback(ctx, { integrationId, headers, body, heard }, came);
+    const called = { integrationId, headers, body, heard };
+    if (await isForged(ctx, called)) refuse(new BadSignature());
+    await keepCallback(ctx, called, await comeTo(ctx, integrationId, heard));
   }).catch((error) => {
     if (error instanceof ApiError && error.code === "unknown_credential") throw new ApiError("not_found");
     throw error;

@@ -15,7 +15,8 @@ export function groupsOf(claimed: readonly Claimed[]): Claimed[][] {
 
 function callOf(one: Claimed): string {
   if (!isTogether(one)) return one.id;
-  return JSON.stringify([one.tenantId, one.account!.id, Object.entries(emailOf(one).headers).sort()]);
+  // Those who were tried another number of times were in another call.
+  return JSON.stringify([one.tenantId, one.account!.id, one.attempt, Object.entries(emailOf(one).headers).sort()]);
 }
 
 const isTogether = ({ medium, account }: Claimed): boolean =>

@@ -34,10 +34,28 @@ export const storable = <T>(value: T): T =>
 
 type Called = { integrationId: string; headers: Headers; body: Uint8Array<ArrayBuffer>; heard: Heard };
 
+const textOf = (body: Uint8Array): string => plain(new TextDecoder().decode(body));
+const digestOf = ({ body, heard }: Called): Promise<string> => sha256Hex(heard.once ?? body);
+
+/** Whether what its provider signed came before with something else: who saw one callback could make any. */
+export async function isForged(ctx: Context, called: Called): Promise<boolean> {
+  if (called.heard.once === undefined) return false;
+  const [rows] = await asTenant(ctx, [
+    db
+      .select({ body: callbacks.body })
+      .from(callbacks)
+      .where(isCallback(ctx, called.integrationId, await digestOf(called))),
+  ]);
+  return rows[0] !== undefined && rows[0].body !== textOf(called.body);
+}
+
+const isCallback = (ctx: Context, integrationId: string, digest: string) =>
+  and(eq(callbacks.tenantId, ctx.tenantId), eq(callbacks.integrationId, integrationId), eq(callbacks.digest, digest));
+
 /** Once for each body. What could not be used yet is tried again by a job; the provider need not call again. */
 export async function keepCallback(ctx: Context, called: Called, { status, error }: CameTo): Promise<void> {
   const { integrationId, heard } = called;
-  const digest = await sha256Hex(called.body);
+  const digest = await digestOf(called);
   const again = status === "heard" ? null : replaying(ctx, integrationId, digest);
   const answers = await asTenant(ctx, [
     db
@@ -47,7 +65,7 @@ export async function keepCallback(ctx: Context, called: Called, { status, error
         id: newId(),
         ...{ integrationId, digest, heard, status, error },
         headers: shownHeaders(called.headers),
-        body: plain(new TextDecoder().decode(called.body)),
+        body: textOf(called.body),
       })
       .onConflictDoUpdate({
         target: [callbacks.tenantId, callbacks.integrationId, callbacks.digest],
@@ -103,13 +121,7 @@ export async function findCallback(ctx: Context, integrationId: string, digest: 
     db
       .select({ id: callbacks.id, integrationId: callbacks.integrationId, heard: callbacks.heard })
       .from(callbacks)
-      .where(
-        and(
-          eq(callbacks.tenantId, ctx.tenantId),
-          eq(callbacks.integrationId, integrationId),
-          eq(callbacks.digest, digest),
-        ),
-      ),
+      .where(isCallback(ctx, integrationId, digest)),
   ]);
   return rows[0];
 }

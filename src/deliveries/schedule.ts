@@ -1,3 +1,4 @@
+import { longestOf } from "../providers/patience";
 import type { Medium } from "../providers/provider";
 
 /** Seconds before each further attempt: a day and a half in all. */
@@ -19,3 +20,13 @@ export function retryDelay(
   if (base === undefined || attempts >= attemptsMost(medium)) return null;
   return Math.max(base * (0.8 + 0.4 * random), Math.min(retryAfter ?? 0, 86_400));
 }
+
+/** What became of all that was claimed is recorded at the end. */
+const RECORDING_MS = 20_000;
+
+/** Milliseconds until nothing of a claim may be under way any more: whoever claims it next would send it again. */
+export const claimLeft = (claim: string, now = Date.now()): number => Date.parse(claim) - RECORDING_MS - now;
+
+/** Whether a mail of so many bytes is surely done with by then, however slow its server is. */
+export const isTimeFor = (bytes: number, claim: string, now = Date.now()): boolean =>
+  longestOf(bytes) <= claimLeft(claim, now);

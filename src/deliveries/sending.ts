@@ -1,10 +1,11 @@
 import { type Opened, openAccount, type Stored, sandboxAccount, useAccount } from "../integrations/accounts";
 import { logFault } from "../lib/log";
-import { type Group, type Outgoing, ProviderError, type Sent } from "../providers/provider";
+import { CALL_MS, patienceOf } from "../providers/patience";
+import { type Group, type Io, type Outgoing, ProviderError, type Sent } from "../providers/provider";
 import { groupsOf } from "./groups";
 import { newMails } from "./mails";
 import type { Known } from "./receipts";
-import { attemptsMost, retryDelay } from "./schedule";
+import { attemptsMost, claimLeft, isTimeFor, retryDelay } from "./schedule";
 
 /** As `door.claim_outbound` hands it over. */
 export type Claimed = Omit<Known, "integrationId" | "providerMessageId" | "claimedUntil"> &
@@ -21,13 +22,12 @@ type ClaimedAccount = Stored & { status: "active" | "failing" | "disabled" };
 
 export type Result = { claimed: Claimed; callBackIn: number | null; accountFault: boolean } & (
   | ({ outcome: "sent" } & Sent)
-  | { outcome: "failed" | "suppressed"; error: string; details?: Record<string, unknown> }
+  | { outcome: "failed" | "suppressed" | "bounced"; error: string; details?: Record<string, unknown> }
   | { outcome: "again"; error: string; seconds: number; details?: Record<string, unknown> }
 );
 
 /** A Worker may hold six connections. */
 const CONCURRENCY = 6;
-const PATIENCE_MS = 15_000;
 
 type WaitUntil = (work: Promise<unknown>) => void;
 
@@ -42,12 +42,22 @@ export async function sendAll(env: Env, claimed: readonly Claimed[], waitUntil: 
   const refused = claimed.flatMap(refusalOf);
   const going = claimed.filter((one) => refusalOf(one).length === 0);
   const mails = newMails(env.FILES, going);
-  const outgoing = (one: Claimed): Outgoing => ({ ...one, mail: () => mails.of(one) });
+  const outgoing = (one: Claimed, io: Io): Outgoing => ({
+    ...one,
+    // The provider has nothing yet, so nothing is doubled by waiting for it or by giving up.
+    mail: async () => {
+      io.allow(claimLeft(one.claim));
+      const mail = await mails.of(one);
+      mustBeTimeFor(mail.length, one);
+      io.allow(patienceOf(mail.length));
+      return mail;
+    },
+  });
   const waiting = groupsOf(going).values();
   const results = [...refused];
   const lane = async () => {
     for (const group of waiting) {
-      results.push(...(await send(env, group, group.map(outgoing), opened, waitUntil)));
+      results.push(...(await send(env, group, outgoing, opened, waitUntil)));
       for (const one of group) mails.done(one);
     }
   };
@@ -70,7 +80,7 @@ function refusalOf(claimed: Claimed): Result[] {
 async function send(
   env: Env,
   group: readonly Claimed[],
-  outgoing: readonly Outgoing[],
+  outgoing: (one: Claimed, io: Io) => Outgoing,
   opened: (one: Claimed) => Promise<Opened>,
   waitUntil: WaitUntil,
 ): Promise<Result[]> {
@@ -79,18 +89,30 @@ async function send(
     callBackIn = seconds;
   };
   try {
+    mustBeTimeFor(0, group[0]!);
     const account = await opened(group[0]!).catch(unreadable);
     const sent = await useAccount(
       env,
       account,
-      PATIENCE_MS,
-      (provider, own, io) => provider.send(outgoing as unknown as Group, own, io),
+      CALL_MS,
+      (provider, own, io) => provider.send(group.map((one) => outgoing(one, io)) as unknown as Group, own, io),
       { waitUntil, callBackIn: callLater },
     );
-    return group.map((claimed) => ({ claimed, callBackIn, accountFault: false, outcome: "sent", ...sent }));
+    return group.map((claimed) => {
+      const told = { claimed, callBackIn, accountFault: false };
+      return sent.suppressed?.includes(claimed.recipient.toLowerCase())
+        ? { ...told, outcome: "suppressed", error: "The recipient is on the provider's suppression list." }
+        : { ...told, outcome: "sent", ...sent };
+    });
   } catch (error) {
-    return group.map((claimed) => ({ claimed, callBackIn: null, ...judge(claimed, error) }));
+    // Once for all: those who come due by themselves would be another call, which no idempotency key holds back.
+    const judged = judge(group[0]!, error);
+    return group.map((claimed) => ({ claimed, callBackIn: null, ...judged }));
   }
+}
+
+function mustBeTimeFor(bytes: number, { claim }: Claimed): void {
+  if (!isTimeFor(bytes, claim)) throw new ProviderError("retry", "Others took so long that there was no time for it.");
 }
 
 function unreadable(error: unknown): never {
@@ -106,6 +128,7 @@ function judge({ attempt, medium }: Claimed, thrown: unknown) {
   const error = known.message.slice(0, 1000);
   const told = { error, accountFault: known.accountFault, details: known.details };
   if (known.verdict === "suppress") return { outcome: "suppressed" as const, ...told };
+  if (known.verdict === "bounce") return { outcome: "bounced" as const, ...told };
   const seconds = known.verdict === "giveUp" ? null : retryDelay(medium, attempt, known.retryAfterSeconds);
   return seconds === null ? { outcome: "failed" as const, ...told } : { outcome: "again" as const, seconds, ...told };
 }

@@ -1,4 +1,5 @@
 import { and, eq, gte, lt, type SQL, sql } from "drizzle-orm";
+import { channels } from "../channels/schema";
 import { deliveries, deliveryEvents } from "../deliveries/schema";
 import { inboxes } from "../inboxes/schema";
 import type { Context } from "../lib/context";
@@ -36,6 +37,8 @@ const among = (...statuses: (typeof deliveries.$inferSelect)["status"][]): SQL =
 const isHard = sql`exists (select 1 from ${deliveryEvents} e where e.tenant_id = ${deliveries.tenantId} and e.delivery_id = ${deliveries.id}
   and e.status = 'bounced' and e.taken_back_at is null and e.details ->> 'hard' = 'true')`;
 
+const streamOf = sql`coalesce(${deliveries.content} ->> 'stream', 'transactional')`;
+
 const COUNTED: Record<string, SQL> = {
   recipients: sql`true`,
   sent: among("sent", "deferred", "delivered", "opened", "clicked", "bounced"),
@@ -66,9 +69,9 @@ export async function emailStatistics(ctx: Context, query: StatisticsQuery) {
       errors: [{ path: "query.from", message: `It lies before to, ${DAYS_MOST} days at most.` }],
     });
   const { by, domainId, inboxId, stream, tag } = query;
-  const ofMail =
-    by !== "none" && by !== "day" ? true : [domainId, inboxId, stream, tag].some((one) => one !== undefined);
-  const ofInbox = by === "domain" || domainId !== undefined;
+  // A message that is deleted takes its tags along; inbox and stream are its conversation's and the delivery's own.
+  const ofMail = by === "tag" || tag !== undefined;
+  const ofInbox = by === "domain" || by === "inbox" || domainId !== undefined || inboxId !== undefined;
   const key = keyOf(query);
   const counts = Object.entries(COUNTED).map(
     ([name, which]) => sql`count(*) filter (where ${which})::int as ${sql.identifier(name)}`,
@@ -79,8 +82,8 @@ export async function emailStatistics(ctx: Context, query: StatisticsQuery) {
     gte(deliveries.createdAt, from),
     lt(deliveries.createdAt, to),
     domainId === undefined ? undefined : eq(inboxes.domainId, domainId),
-    inboxId === undefined ? undefined : eq(emails.inboxId, inboxId),
-    stream === undefined ? undefined : eq(emails.stream, stream),
+    inboxId === undefined ? undefined : eq(inboxes.id, inboxId),
+    stream === undefined ? undefined : eq(streamOf, stream),
     tag === undefined ? undefined : sql`${tag} = any (${emails.tags})`,
   );
   const [found] = await asTenant(ctx, [
@@ -93,7 +96,12 @@ export async function emailStatistics(ctx: Context, query: StatisticsQuery) {
       .from(sql`(
       select ${key} as "key", ${sql.join(counts, sql`, `)} from ${deliveries}
       ${ofMail ? sql`join ${emails} on ${emails.tenantId} = ${deliveries.tenantId} and ${emails.messageId} = ${deliveries.messageId}` : sql``}
-      ${ofInbox ? sql`join ${inboxes} on ${inboxes.tenantId} = ${emails.tenantId} and ${inboxes.id} = ${emails.inboxId}` : sql``}
+      ${
+        ofInbox
+          ? sql`join ${channels} on ${channels.tenantId} = ${deliveries.tenantId} and ${channels.id} = ${deliveries.channelId}
+        join ${inboxes} on ${inboxes.tenantId} = ${channels.tenantId} and ${inboxes.id} = ${channels.inboxId}`
+          : sql``
+      }
       ${by === "tag" ? sql`cross join lateral unnest(${emails.tags}) t(tag)` : sql``}
       where ${where} group by 1 order by ${by === "day" ? sql`1` : sql`2 desc, 1`} limit ${ROWS_MOST}) x`),
   ]);
@@ -107,9 +115,9 @@ function keyOf({ by, timezone }: StatisticsQuery): SQL {
     case "domain":
       return sql`${inboxes.domainId}`;
     case "inbox":
-      return sql`${emails.inboxId}`;
+      return sql`${inboxes.id}`;
     case "stream":
-      return sql`coalesce(${emails.stream}, 'transactional')`;
+      return streamOf;
     case "tag":
       return sql`t.tag`;
     default:

@@ -13,10 +13,16 @@ export async function callProvider<T>(
   const tooLong = Promise.withResolvers<never>();
   const controller = new AbortController();
   // Not AbortSignal.timeout: its timers run on after the call, and a Worker may have ten thousand at most.
-  const timer = setTimeout(() => {
-    tooLong.reject(new ProviderError("retry", "The provider did not answer in time."));
-    controller.abort();
-  }, milliseconds);
+  let timer: number | null = null;
+  const allow = (more: number) => {
+    if (controller.signal.aborted) return;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      tooLong.reject(new ProviderError("retry", "The provider did not answer in time."));
+      controller.abort();
+    }, more);
+  };
+  allow(milliseconds);
   try {
     const io: Io = {
       fetch: (input, init) => fetch(input, init),
@@ -25,6 +31,7 @@ export async function callProvider<T>(
       guardedConnect: (host, port, secureTransport) =>
         guardedConnect(env, host, port, { secureTransport, signal: controller.signal }),
       signal: controller.signal,
+      allow,
       env,
       callBackIn,
       keepCredentials,

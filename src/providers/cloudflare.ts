@@ -24,7 +24,8 @@ export const cloudflare = {
     // It takes no other sender than the one in From.
     const message = new EmailMessage(emailOf(outgoing).from.address, outgoing.recipient, new Response(mail).body!);
     const sent = await env.EMAIL.send(message).catch(refuse);
-    return { providerMessageId: sent?.messageId || outgoing.id };
+    const id = sent?.messageId?.replaceAll(/[<>\s]/g, "") || outgoing.id;
+    return { providerMessageId: id, ...(id.includes("@") && { rfcId: id }) };
   },
 
   async readCallback() {

@@ -142,10 +142,12 @@ async function readCallback(request: Request, signingKey: string | undefined): P
   const said = saidBy(event);
   const id = bare(event.message?.headers?.["message-id"] ?? "");
   const deliveryId = z.uuid().safeParse(event["user-variables"]?.[DELIVERY]).data;
-  if (!said || (id === "" && !deliveryId)) return { receipts: [], replies: [] };
+  // Of timestamp and token as they are signed: between them nothing tells where one ends.
+  const once = `mailgun ${signature.signature}`;
+  if (!said || (id === "" && !deliveryId)) return { receipts: [], replies: [], once };
   const { recipient } = event;
   const about = { eventId: event.id, providerMessageId: id, ...(deliveryId ? { deliveryId } : { recipient }) };
-  return { receipts: [{ ...about, ...said }], replies: [] };
+  return { receipts: [{ ...about, ...said }], replies: [], once };
 }
 
 function saidBy(event: Event): Pick<Receipt, "status" | "details"> | null {

@@ -96,7 +96,7 @@ export const postmark = {
       MessageStream: emailOf(outgoing[0]).stream === "transactional" ? transactionalStream : broadcastStream,
     });
     if (!answer.ok || told.MessageID === undefined) throw refusalOf(answer, told);
-    return { providerMessageId: told.MessageID };
+    return { providerMessageId: told.MessageID, suppressed: inactiveIn(told.Message ?? "") };
   },
 
   readCallback: (request, account) => readCallback(request, account.credentials),
@@ -158,6 +158,12 @@ function recordsOf(told: PostmarkDomain): Identity["records"] {
 /** Sender not known or confirmed, credits used up, account not approved, stream or server off. */
 const OF_ACCOUNT = new Set([10, 400, 401, 405, 412, 1235, 1236]);
 const INACTIVE = 406;
+
+/** It takes a mail for the others, and says in words alone whom it leaves out. */
+function inactiveIn(message: string): string[] {
+  const [, addresses = ""] = /inactive addresses: (.*?)\.?(?:\s+Inactive recipients\b.*)?$/s.exec(message) ?? [];
+  return addresses.toLowerCase().split(/\s*,\s*/);
+}
 
 function refusalOf(answer: Response, { ErrorCode, Message }: Told): ProviderError {
   const why = `Postmark refuses: ${ErrorCode ?? answer.status} ${Message ?? ""}`.trim();

@@ -53,8 +53,11 @@ export type Account<Config = unknown, Credentials = unknown> = {
   credentials: Credentials;
 };
 
-/** `rfcId` is the Message-ID, without its brackets, where the provider gives the mail one of its own: replies name it. */
-export type Sent = { providerMessageId: string; rfcId?: string | undefined };
+/**
+ * `rfcId` is the Message-ID, without its brackets, where the provider gives the mail one of its own: replies name it.
+ * `suppressed` are those of the recipients, in lower case, whom it leaves out by a list of its own.
+ */
+export type Sent = { providerMessageId: string; rfcId?: string | undefined; suppressed?: readonly string[] };
 
 /** `eventId` is the provider's own, unique within the account; a repetition carries the same. */
 export type Receipt = {
@@ -72,7 +75,8 @@ export type Receipt = {
 /** What a person outside wrote back. */
 export type Reply = { eventId: string; providerMessageId: string; from: string; text: string };
 
-export type Heard = { receipts: Receipt[]; replies: Reply[] };
+/** `once`: what was signed in place of the body, which therefore holds for the first body alone that comes with it. */
+export type Heard = { receipts: Receipt[]; replies: Reply[]; once?: string | undefined };
 
 export type Health = { ok: boolean; detail: string | null };
 
@@ -95,6 +99,8 @@ export type Io = {
   /** Bytes both ways with a host that the tenant chose, on a port of those who take mail in. */
   guardedConnect(host: string, port: number, secure: "on" | "starttls"): Promise<Socket>;
   signal: AbortSignal;
+  /** From now on it may take so long, whatever it took until now. */
+  allow(milliseconds: number): void;
   /** What of the deployment itself a provider may need. */
   env: Pick<Env, "SNS_ORIGIN" | "EMAIL">;
   /** From now on the account has these: an OAuth server gives a new refresh token for each that was used. */
@@ -125,11 +131,14 @@ export type Provider<C extends z.ZodType = z.ZodType, S extends z.ZodType = z.Zo
   };
 };
 
-type Verdict = "retry" | "giveUp" | "suppress";
+type Verdict = "retry" | "giveUp" | "suppress" | "bounce";
 
 type MoreOfError = { retryAfterSeconds?: number; accountFault?: boolean; details?: Record<string, unknown> };
 
-/** retry: later it may work · giveUp: it never will · suppress: nor will anything else to this recipient. */
+/**
+ * retry: later it may work · giveUp: it never will · suppress: nor will anything else to this recipient · bounce: nor
+ * will it by any other provider, as the recipient's own server says.
+ */
 export class ProviderError extends Error {
   override name = "ProviderError";
   readonly verdict: Verdict;

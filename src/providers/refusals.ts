@@ -1,9 +1,13 @@
+import { readRetryAfter } from "../lib/retry-after";
 import { ProviderError } from "./provider";
 
 export const retryAfterOf = (headers: Headers): { retryAfterSeconds?: number } => {
-  const seconds = Number(headers.get("Retry-After") ?? Number.NaN);
-  return Number.isFinite(seconds) && seconds > 0 ? { retryAfterSeconds: seconds } : {};
+  const seconds = readRetryAfter(headers.get("Retry-After"));
+  return seconds === null ? {} : { retryAfterSeconds: seconds };
 };
+
+/** Too slow, too early, too many. */
+const PASSING = [408, 425, 429];
 
 /** What a status means with every vendor. `isAccount`: what it says blames the account, whatever the status. */
 export function refusalBy(
@@ -13,6 +17,6 @@ export function refusalBy(
 ): ProviderError {
   if (isAccount || status === 401 || status === 403)
     return new ProviderError("retry", why, { accountFault: true, ...retryAfterOf(headers) });
-  if (status === 429 || status >= 500) return new ProviderError("retry", why, retryAfterOf(headers));
+  if (PASSING.includes(status) || status >= 500) return new ProviderError("retry", why, retryAfterOf(headers));
   return new ProviderError("giveUp", why);
 }

@@ -126,8 +126,9 @@ export async function openSession(first: Socket, secure: boolean, name: string, 
   return {
     has: (extension: string) => extensions.has(extension),
     say,
-    async content(bytes: Uint8Array): Promise<Answer> {
+    async content(bytes: Uint8Array, written: () => void): Promise<Answer> {
       await line.write(bytes);
+      written();
       return hear("content", 2);
     },
     /** It has the mail already: how it takes its leave is all the same. */

@@ -5,6 +5,7 @@ import { judge } from "../mail/bounce-verdict";
 import type { Reason } from "../mail/facts";
 import { dotStuffed } from "./dot-stuffing";
 import { emailOf } from "./email";
+import { ANSWER_MS, CALL_MS, patienceOf } from "./patience";
 import { type Account, BadCallback, type Io, type Provider, ProviderError } from "./provider";
 import { openSession, Refused, type Session, Unspeakable } from "./smtp-session";
 
@@ -45,7 +46,8 @@ export const smtp = {
       await session.say("mail", `MAIL FROM:<${sender}>${parameters(session, mail, sender + recipient)}`, 2);
       await session.say("rcpt", `RCPT TO:<${recipient}>`, 2);
       await session.say("data", "DATA", 3);
-      await session.content(dotStuffed(mail));
+      io.allow(patienceOf(mail.length));
+      await session.content(dotStuffed(mail), () => io.allow(ANSWER_MS));
     });
     return { providerMessageId: outgoing.id };
   },
@@ -72,6 +74,8 @@ async function inSession(
 ): Promise<void> {
   const isSecure = (security ?? (port === 465 ? "tls" : "starttls")) === "tls";
   const login = username === undefined || password === undefined ? null : { username, password };
+  // Until there is a mail to be had, a server that is slow is given up soon: nothing is doubled by it.
+  io.allow(CALL_MS);
   try {
     const socket = await io.guardedConnect(host, port, isSecure ? "on" : "starttls");
     const close = () => void socket.close().catch(() => {});
@@ -155,5 +159,5 @@ function refusalOf(error: unknown, host: string, recipient: string): ProviderErr
     return new ProviderError("retry", why, { accountFault: true, retryAfterSeconds: LIMITED_SECONDS, details });
   if (answer.code < 500) return new ProviderError("retry", why, { details });
   if (OF_ACCOUNT.has(reason)) return new ProviderError("retry", why, { accountFault: true, details });
-  return new ProviderError(details.hard ? "suppress" : "giveUp", why, { details });
+  return new ProviderError(details.hard ? "bounce" : "giveUp", why, { details });
 }

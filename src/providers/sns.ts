@@ -23,7 +23,7 @@ export const topicArn = z
   .regex(/^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$/, "The ARN of a topic of SNS.");
 
 /** Where AWS keeps what it signs with, and where it confirms; another place in tests alone. */
-const isOfAws = ({ SNS_ORIGIN }: Io["env"], url: string): boolean =>
+export const isOfAws = ({ SNS_ORIGIN }: Pick<Io["env"], "SNS_ORIGIN">, url: string): boolean =>
   SNS_ORIGIN !== "" ? url.startsWith(SNS_ORIGIN) : /^https:\/\/sns\.[a-z0-9-]{3,30}\.amazonaws\.com(\.cn)?\//.test(url);
 
 const FIELDS = {

@@ -1,9 +1,10 @@
 import { type DeliveryMessage, enqueueDeliveries } from "../events/service";
 import { askDoor } from "../lib/db";
 import { logFault } from "../lib/log";
+import { readRetryAfter } from "../lib/retry-after";
 import { type Attempt, attempt, endingOf, type Target, wishOf } from "./attempt";
 import { applyHealth, type Change, disable, exhaust } from "./health";
-import { pauseAfter, readRetryAfter, retryDelay } from "./schedule";
+import { pauseAfter, retryDelay } from "./schedule";
 
 type Place = { tenantId: string; id: string };
 type Claimed = Place &

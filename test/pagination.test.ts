@@ -186,6 +186,8 @@ it("every list there is, turned a row at a time, is the same as at once", async 
   const tenant = await newTenant();
   for (const kind of Object.keys(FACTORIES).filter((one) => !OF_THE_DEPLOYMENT.includes(one)))
     for (let n = 0; n < 2; n++) await FACTORIES[kind]!(tenant, "Row");
+  for (const kind of OF_THE_DEPLOYMENT)
+    for (let n = 0; n < 2; n++) await FACTORIES[kind]!((await admin()) as Tenant, crypto.randomUUID());
   const many: string[] = [];
   for (const operation of LISTED) {
     const as = operation.scope === "deployment:admin" ? await admin() : tenant;

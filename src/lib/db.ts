@@ -1,5 +1,5 @@
 import { type NeonQueryFunction, neon, neonConfig, types } from "@neondatabase/serverless";
-import { Column, is, SQL, sql } from "drizzle-orm";
+import { Column, fillPlaceholders, is, SQL, sql } from "drizzle-orm";
 import type { BatchItem, BatchResponse } from "drizzle-orm/batch";
 import { drizzle } from "drizzle-orm/neon-http";
 import { isoOf } from "./columns";
@@ -59,6 +59,21 @@ type Prepared = {
   mapResult(result: { rows: unknown[] }, fromBatch: boolean): unknown;
 };
 type Preparable = { _prepare(): Prepared };
+
+/** A query that differs in its `sql.placeholder`s alone, built once: building takes a tenth of a chat message's time. */
+export function prebuilt<Q extends BatchItem<"pg">>(query: Q): (values: Record<string, unknown>) => Q {
+  let built: { prepared: Prepared; sql: string; params: unknown[] } | undefined;
+  return (values) => {
+    if (!built) {
+      const prepared = (query as unknown as Preparable)._prepare();
+      built = { prepared, ...prepared.getQuery() };
+    }
+    const { prepared, sql: text, params } = built;
+    const getQuery = () => ({ sql: text, params: fillPlaceholders(params, values) });
+    const bound: Preparable = { _prepare: () => Object.assign(Object.create(prepared) as Prepared, { getQuery }) };
+    return bound as unknown as Q;
+  };
+}
 
 /** Entering, and all of the queries, in one transaction and one call: authenticated and behind the wall. */
 export async function asTenant<U extends BatchItem<"pg">, T extends Readonly<[U, ...U[]]>>(

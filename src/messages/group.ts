@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { type Context, systemContext } from "../lib/context";
-import { asTenant, db } from "../lib/db";
+import { asTenant, db, prebuilt } from "../lib/db";
 import type { Frame } from "../lib/objects";
 import type { Message } from "./input";
 import type { SendAnswer, SendAsk } from "./send";
@@ -27,8 +27,8 @@ export async function recordGroup(
   const credentials = sends.map(({ credential }, n) => ({ n, credential }));
   const rows = sends.map(({ send, sinceOwn, sinceAny }, n) => ({ n, ...send, sinceOwn, sinceAny }));
   const [recorded, listening = []] = await asTenant(systemContext(env, tenantId, waitUntil), [
-    recording(channelId, rows, credentials),
-    ...(withListeners ? [listenersOf(channelId)] : []),
+    recording({ channelId, sends: JSON.stringify(rows), credentials: JSON.stringify(credentials) }),
+    ...(withListeners ? [listenersOf({ channelId })] : []),
   ]);
   return {
     ...readRecorded(channelId, recorded),
@@ -49,12 +49,13 @@ const RECORDED_SEND = {
   cooldown: sql<number | null>`cooldown`.as("cooldown"),
 };
 
-const recording = (channelId: string, rows: object[], credentials: object[]) =>
+const recording = prebuilt(
   db
     .select(RECORDED_SEND)
     .from(
-      sql`record_messages(${channelId}::uuid, ${JSON.stringify(rows)}::jsonb, (select jsonb_agg(to_jsonb(v)) from door.enter_many(${JSON.stringify(credentials)}::jsonb) v))`,
-    );
+      sql`record_messages(${sql.placeholder("channelId")}::uuid, ${sql.placeholder("sends")}::jsonb, (select jsonb_agg(to_jsonb(v)) from door.enter_many(${sql.placeholder("credentials")}::jsonb) v))`,
+    ),
+);
 type Recorded = Awaited<ReturnType<typeof recording>>;
 
 const readRecorded = (channelId: string, recorded: Recorded) => ({
@@ -124,20 +125,21 @@ export async function recordEach(ctx: Context, asks: readonly SendAsk[]): Promis
 }
 
 /** Members with a notification socket. */
-const listenersOf = (channelId: string) =>
+const listenersOf = prebuilt(
   db
     .selectDistinct({ userId: sql<string>`s.user_id`.as("user_id") })
     .from(
-      sql`live_sockets s join channel_members m on m.tenant_id = s.tenant_id and m.channel_id = ${channelId}::uuid and m.user_id = s.user_id`,
+      sql`live_sockets s join channel_members m on m.tenant_id = s.tenant_id and m.channel_id = ${sql.placeholder("channelId")}::uuid and m.user_id = s.user_id`,
     )
     .where(
       sql`s.tenant_id = current_tenant() and s.place = 'user' and s.until > now() and not is_banned(m.channel_id, m.user_id)`,
-    );
+    ),
+);
 
 export async function readListeners(env: Env, tenantId: string, channelId: string): Promise<string[]> {
   const [rows] = await asTenant(
     systemContext(env, tenantId, () => undefined),
-    [listenersOf(channelId)],
+    [listenersOf({ channelId })],
   );
   return rows.map(({ userId }) => userId);
 }

@@ -2,7 +2,9 @@ import * as fc from "fast-check";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { conversations, type Joined } from "../src/email/joining";
 import { type Any, expectProblem, newUser } from "./helpers";
+import { DEPLOYMENT, newJob, queueJobs } from "./jobs";
 import { arrives, mail, mailsOf, newPost, type Post, rawsOf, read, readNow } from "./mail";
+import { asOwner } from "./setup/owner";
 
 let post: Post;
 beforeAll(async () => {
@@ -244,6 +246,40 @@ describe("a mail that connects two conversations", () => {
     const { mergedInto } = (await post.tenant.get(`/v1/channels/${b.channel_id}`)).body;
     expect((await post.tenant.post(`/v1/channels/${mergedInto}/notes`, { text: "Hm" })).status).toBe(201);
     expect(mergedInto).toBe(a.channel_id);
+  });
+
+  it("takes its attachments and drafts along: neither the trash nor a deletion takes them from what lives on", async () => {
+    const inbox = await newInbox();
+    const withFile = mail({
+      headers: { "Message-ID": `<${idOf("b")}>`, "Content-Type": 'multipart/mixed; boundary="x"' },
+      body: [
+        "--x\r\nContent-Type: text/plain\r\n\r\nSee below",
+        '--x\r\nContent-Type: text/csv; name="t.csv"\r\n\r\n1,2',
+        "--x--",
+      ].join("\r\n"),
+    });
+    await arriveInTurn(inbox, [{ name: "a" }]);
+    await arrives(inbox.address, withFile);
+    await read(inbox.id);
+    const [a, b] = await mailsOf(inbox.id);
+    const writer = await newUser(post.tenant, { role: "editor" });
+    const draft = await post.tenant.put(`/v1/channels/${b.channel_id}/draft`, { text: "Dear" }, { as: writer.id });
+    expect(draft.status, JSON.stringify(draft.body)).toBe(200);
+    await post.tenant.post(`/v1/channels/${b.channel_id}/trash`, {});
+    await arriveInTurn(inbox, [{ name: "c", references: ["a", "b"] }]);
+
+    expectProblem(await post.tenant.delete(`/v1/channels/${b.channel_id}`), 409, "channel_merged");
+    // What earlier merges left in the trash.
+    await asOwner("update channels set trashed_at = now() - interval '10 years' where id = $1", [b.channel_id]);
+    await queueJobs({ tenantId: DEPLOYMENT, jobId: await newJob(DEPLOYMENT, { type: "retention" }) });
+
+    const left = await post.tenant.get(`/v1/channels/${b.channel_id}`);
+    expect(left.body.mergedInto).toBe(a.channel_id);
+    await asOwner("delete from channels where id = $1", [b.channel_id]);
+    const message = (await post.tenant.get(`/v1/messages/${b.message_id}`)).body;
+    expect(message.attachments).toMatchObject([{ fileName: "t.csv" }]);
+    const drafts = (await post.tenant.get("/v1/drafts", { as: writer.id })).body.data;
+    expect(drafts).toMatchObject([{ channelId: a.channel_id, text: "Dear" }]);
   });
 });
 

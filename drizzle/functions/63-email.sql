@@ -115,7 +115,15 @@ begin
   update messages m set channel_id = chan where m.tenant_id = t and m.channel_id = other;
   update message_mentions n set channel_id = chan, ordinal = m.ordinal from messages m
    where n.tenant_id = t and n.channel_id = other and m.tenant_id = t and m.id = n.message_id;
+  -- All that belongs to a message goes where it goes: with the channel it names, it would be deleted.
+  update message_attachments a set channel_id = chan where a.tenant_id = t and a.channel_id = other;
+  update moderation_queue q set channel_id = chan where q.tenant_id = t and q.channel_id = other;
   update deliveries d set channel_id = chan where d.tenant_id = t and d.channel_id = other;
+  update campaign_targets g set channel_id = chan where g.tenant_id = t and g.channel_id = other and not exists (
+    select 1 from campaign_targets o where o.tenant_id = t and o.campaign_id = g.campaign_id and o.channel_id = chan);
+  update message_drafts d set channel_id = chan where d.tenant_id = t and d.channel_id = other and not exists (
+    select 1 from message_drafts o where o.tenant_id = t and o.channel_id = chan and o.user_id = d.user_id
+      and o.parent_id is not distinct from d.parent_id);
   select coalesce(max(m.ordinal), st.last_ordinal) into raised from messages m
    where m.tenant_id = t and m.channel_id = chan and m.ordinal is not null;
   update streams s set last_ordinal = raised, last_message_at = greatest(st.last_message_at, old.last_message_at)
@@ -123,7 +131,7 @@ begin
   update channel_members m set read_ordinal = raised, read_seq = st.last_seq + 1 + cardinality(moved)
     from channel_members o where m.tenant_id = t and m.channel_id = chan and o.tenant_id = t and o.channel_id = other and o.user_id = m.user_id
      and (m.read_ordinal >= st.last_ordinal and o.read_ordinal >= old.last_ordinal);
-  update channels c set merged_into = chan, updated_at = now() where c.tenant_id = t and (c.id = other or c.merged_into = other);
+  update channels c set merged_into = chan, trashed_at = null, updated_at = now() where c.tenant_id = t and (c.id = other or c.merged_into = other);
   data := jsonb_build_object('channelId', chan, 'mergedId', other, 'messageIds', to_jsonb(moved));
   items := jsonb_build_array(
       jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan, 'type', 'channel.merged', 'data', data::text,

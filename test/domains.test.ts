@@ -157,7 +157,15 @@ it("the job looks again: a loss is told once, and a resolver that is down change
   resolver.zone.delete(record(domain, "dmarc").name);
   expect(await look()).toMatchObject({ status: "verified", dmarcVerified: false });
   await look();
-  resolver.zone.delete(record(domain, "proof").name);
+  const { name, expected } = record(domain, "proof");
+  resolver.zone.delete(name);
+  expect(await look()).toMatchObject({ status: "verified", missingSince: expect.any(String) });
+  resolver.zone.set(name, [{ type: "TXT", data: `"${expected}"` }]);
+  expect(await look()).toMatchObject({ status: "verified", missingSince: null });
+  resolver.zone.delete(name);
+  await look();
+  expect(await look()).toMatchObject({ status: "verified" });
+  await asOwner("update domains set missing_since = now() - interval '25 hours' where id = $1", [domain.id]);
   expect(await look()).toMatchObject({ status: "lost" });
 
   const data = { domainId: domain.id, name: domain.name };

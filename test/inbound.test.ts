@@ -297,6 +297,71 @@ it("attachments become files of the message, under safe names", async () => {
   expect(content.body).toBe("a picture");
 });
 
+it("read twice at a time, a mail is one message and its attachments stay", async () => {
+  const inbox = await newInbox("twice");
+  const raw = mail({
+    headers: { "Content-Type": 'multipart/mixed; boundary="b"' },
+    body: '--b\r\n\r\nSee below\r\n--b\r\nContent-Type: text/csv; name="t.csv"\r\n\r\n1,2\r\n--b--',
+  });
+  await arrives(inbox.address, raw, { changed: { INBOUND: { send: async () => undefined } as unknown as Queue } });
+  const raws = await rawsOf(inbox.id);
+  let other: Promise<void> | undefined;
+  const FILES = {
+    get: (key: string) => env.FILES.get(key),
+    delete: (keys: string[]) => env.FILES.delete(keys),
+    put: async (key: string, bytes: ArrayBuffer, options: object) => {
+      await asOwner("update inbound_raw set claimed_until = null where id = $1", [raws[0].id]);
+      other ??= readNow(raws);
+      await other;
+      return env.FILES.put(key, bytes, options);
+    },
+  } as unknown as R2Bucket;
+
+  await readNow(raws, { FILES });
+
+  expect(await rawsOf(inbox.id)).toMatchObject([{ status: "recorded", attempts: 2 }]);
+  const [stored] = await mailsOf(inbox.id);
+  const { attachments } = (await post.tenant.get(`/v1/messages/${stored.message_id}`)).body;
+  expect((await post.tenant.get(`/v1/files/${attachments[0].fileId}/content`)).body).toBe("1,2");
+});
+
+it("what was begun eight times and never ended is given up before it is read, and takes nobody with it", async () => {
+  const inbox = await newInbox("killer");
+  const kept = { INBOUND: { send: async () => undefined } as unknown as Queue };
+  for (const body of ["deadly", "fine"]) await arrives(inbox.address, mail({ body }), { changed: kept });
+  const [deadly, fine] = await rawsOf(inbox.id);
+  await asOwner("update inbound_raw set attempts = 8 where id = $1", [deadly.id]);
+  const asked: string[] = [];
+  const FILES = {
+    get: (key: string) => {
+      asked.push(key.split("/").at(-1)!);
+      return env.FILES.get(key);
+    },
+  } as unknown as R2Bucket;
+
+  await readNow([deadly, fine], { FILES });
+
+  expect(asked).toEqual([fine.id]);
+  expect(await rawsOf(inbox.id)).toMatchObject([
+    { status: "failed", error: "attempts_exhausted" },
+    { status: "recorded" },
+  ]);
+});
+
+it("a text as long as a mail may be goes through, and is known again", async () => {
+  const inbox = await newInbox("long");
+  const raw = mail({ body: "All work and no play makes Jack a dull boy.\r\n".repeat(26_213_000 / 45) });
+
+  await arrives(inbox.address, raw);
+  await arrives(inbox.address, `X-Way: other\r\n${raw}`);
+
+  expect((await read(inbox.id)).map(({ status }) => status).sort()).toEqual(["duplicate", "recorded"]);
+  const [stored] = await mailsOf(inbox.id);
+  expect(stored.written.length).toBe(40_000);
+  const mailPart = (await post.tenant.get(`/v1/messages/${stored.message_id}/email`)).body;
+  expect(mailPart).toMatchObject({ text: null, html: null, leftOut: ["text"] });
+}, 60_000);
+
 it("the narrowest rule decides whose mail is taken", async () => {
   const inbox = await newInbox("rules");
   const rule = (pattern: string, action: string, more: object = {}) =>
@@ -315,6 +380,8 @@ it("the narrowest rule decides whose mail is taken", async () => {
   expect(await from("ann@sub.friend.example")).toBe("recorded");
   expect(await from("bad@friend.example")).toBe("blocked");
   expect(await from("good@spam.example")).toBe("blocked");
+  await arrives(inbox.address, mail({ headers: { From: null } }), { from: "a@friend.example@evil.example" });
+  expect((await read(inbox.id)).at(-1)!.status).toBe("blocked");
   const other = await newInbox("rules-other");
   await arrives(other.address, mail({ headers: { From: "bad@spam.example" } }));
   await arrives(other.address, mail({ headers: { From: "good@spam.example" } }));

@@ -71,10 +71,11 @@ $$;
 
 -- What the rules say of a sender: the narrowest decides.
 create or replace function public.takes_sender(inbox uuid, sender text) returns boolean language plpgsql stable as $$
+declare domain text := substring(sender from '[^@]*$');
 begin
   return coalesce((select r.action = 'allow' from sender_rules r
      where r.tenant_id = current_tenant() and (r.inbox_id = inbox or r.inbox_id is null)
-       and (r.pattern in ('*', sender, split_part(sender, '@', 2)) or split_part(sender, '@', 2) like '%.' || r.pattern)
+       and (r.pattern in ('*', sender, domain) or domain like '%.' || r.pattern)
      order by r.inbox_id is null, r.pattern = '*', position('@' in r.pattern) = 0, length(r.pattern) desc limit 1), true);
 end $$;
 
@@ -203,13 +204,13 @@ begin
   perform refuse_unless(said.code is null, 'internal', jsonb_build_object('said', said.code));
   return query select said.event, 'channel', chan, said.seq, 'message.new', now(),
     case when is_heard('channel', chan, 'message.new') then said.payload end, said.audience, said.deliveries;
-  insert into emails (tenant_id, message_id, inbox_id, rfc_id, fingerprint, subject, text, html, sent_at, envelope_from, envelope_to, tag, raw_key,
+  insert into emails (tenant_id, message_id, inbox_id, rfc_id, fingerprint, subject, text, html, left_out, sent_at, envelope_from, envelope_to, tag, raw_key,
       raw_size, verdicts, authenticated, auto_reply, bounce, list, spam, id_reused, why)
-    select t, msg, box, e."rfcId", e.fingerprint, e.subject, e.text, e.html, e."sentAt", raw.envelope_from, raw.envelope_to, raw.tag, e."rawKey",
+    select t, msg, box, e."rfcId", e.fingerprint, e.subject, e.text, e.html, e."leftOut", e."sentAt", raw.envelope_from, raw.envelope_to, raw.tag, e."rawKey",
       raw.size, e.verdicts, e.authenticated, e."autoReply", e.bounce, e.list, e.spam, known.message_id is not null,
       e.why || jsonb_build_object('joinedBy', case when not is_new then (select jsonb_agg(distinct f.referenced_id) from message_references f
         where f.tenant_id = t and f.inbox_id = box and f.referenced_id = any (ids)) end, 'merged', to_jsonb(places[2:]))
-    from jsonb_to_record(mail) e("rfcId" text, fingerprint text, subject text, text text, html text, "sentAt" timestamptz, "rawKey" text,
+    from jsonb_to_record(mail) e("rfcId" text, fingerprint text, subject text, text text, html text, "leftOut" text[], "sentAt" timestamptz, "rawKey" text,
       verdicts jsonb, authenticated boolean, "autoReply" boolean, bounce boolean, list boolean, spam boolean, why jsonb);
   insert into message_recipients (tenant_id, id, message_id, kind, position, address, name)
     select t, gen_random_uuid(), msg, r.kind, r.position, r.address, r.name

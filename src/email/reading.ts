@@ -120,6 +120,7 @@ export async function getEmail(ctx: Context, id: string, { remoteImages }: Email
         subject: columns.subject,
         text: columns.text,
         html: columns.html,
+        leftOut: sql<("text" | "html")[]>`${columns.leftOut}`,
         sentAt: columns.sentAt,
         envelopeFrom: columns.envelopeFrom,
         envelopeTo: columns.envelopeTo,

@@ -65,14 +65,14 @@ export async function cluesOf(ctx: Context, raw: ClaimedRaw, mail: Mail) {
 
 export type Read = { raw: ClaimedRaw; mail: Mail; files: MailFile[]; clues: Clues; answer: Answer };
 
-/** All or none. Tells of each mail whether it is there as a message. */
-export async function recordInbound(ctx: Context, reads: readonly Read[]): Promise<boolean[]> {
+/** All or none. Tells which mails will never be a message; others may have become one by an earlier reading. */
+export async function recordInbound(ctx: Context, reads: readonly Read[]): Promise<Set<string>> {
   const records = await Promise.all(reads.map((read) => recordOf(ctx, read)));
   const answers = reads.flatMap(({ answer }, i) => (answer ? [{ answer, i }] : []));
   const lock = records.map(({ inboxId, ids }) => ({ inboxId, ids: ids.map(({ id }) => ({ id })) }));
   const record = records.map((one) => db.select(RECORDED).from(sql`record_inbound(${JSON.stringify(one)}::jsonb)`));
   const kept = db
-    .select({ messageId: inboundRaw.messageId })
+    .select({ id: inboundRaw.id, status: inboundRaw.status, messageId: inboundRaw.messageId })
     .from(inboundRaw)
     .where(
       and(
@@ -90,11 +90,12 @@ export async function recordInbound(ctx: Context, reads: readonly Read[]): Promi
     ...answers.map(({ answer }) => answer.query),
   ])) as unknown[];
   announce(ctx, batch.slice(0, reads.length).flat() as Recorded[]);
-  const messages = new Set((batch[reads.length] as { messageId: string | null }[]).map(({ messageId }) => messageId));
-  const there = reads.map(({ clues }) => messages.has(clues.messageId));
+  const raws = batch[reads.length] as { id: string; status: string; messageId: string | null }[];
+  const messages = new Set(raws.map(({ messageId }) => messageId));
   for (const [n, { answer, i }] of answers.entries())
-    if (there[i]) answer.announce(batch[reads.length + 1 + n] as Parameters<typeof answer.announce>[0]);
-  return there;
+    if (messages.has(reads[i]!.clues.messageId))
+      answer.announce(batch[reads.length + 1 + n] as Parameters<typeof answer.announce>[0]);
+  return new Set(raws.filter(({ status }) => status === "duplicate" || status === "blocked").map(({ id }) => id));
 }
 
 /** The batch's function does the rest: it knows what is there already. */
@@ -123,6 +124,7 @@ async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
     files,
     text: whole(mail.text),
     html: whole(mail.html),
+    leftOut: (["text", "html"] as const).filter((one) => mail[one] !== null && whole(mail[one]) === null),
     sentAt: mail.date,
     rawKey: rawKey(ctx.tenantId, raw.id),
     authenticated: !verdicts.unauthenticated,
@@ -141,9 +143,14 @@ async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
   };
 }
 
+const HASHED_MOST = 500_000;
+
 /** Tells mails apart that bear the same id; what servers on its way add changes nothing. */
 async function fingerprintOf({ from, subject, date, text, html, attachments }: Mail): Promise<string> {
-  const parts = [from?.address.toLowerCase(), subject, date, text, html, attachments.map(({ sha256 }) => sha256)];
+  // Another copy of a body as long as a mail may be would be too much for an isolate.
+  const hashed = async (body: string | null) => (body && body.length > HASHED_MOST ? sha256Hex(body) : body);
+  const files = attachments.map(({ sha256 }) => sha256);
+  const parts = [from?.address.toLowerCase(), subject, date, await hashed(text), await hashed(html), files];
   return sha256Hex(JSON.stringify(parts));
 }
 

@@ -122,9 +122,10 @@ const isExhausted = ({ attempt }: ClaimedRaw) => attempt > ATTEMPTS_MOST;
 
 async function mailOf(env: Env, raw: ClaimedRaw): Promise<Mail | null> {
   if (isExhausted(raw)) return null;
-  const { tenantId, id } = raw;
+  const { tenantId, id, envelopeFrom } = raw;
   const object = await env.FILES.get(rawKey(tenantId, id));
-  return object && (await readMail(await object.bytes()));
+  // Who wrote it could have put in any Return-Path; whoever handed it over knows the sender.
+  return object && { ...(await readMail(await object.bytes())), returnPath: envelopeFrom };
 }
 
 async function settle(ctx: Context, group: readonly ClaimedRaw[], mails: readonly (Mail | null)[]): Promise<void> {

@@ -146,7 +146,7 @@ async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
 const HASHED_MOST = 500_000;
 
 /** Tells mails apart that bear the same id; what servers on its way add changes nothing. */
-async function fingerprintOf({ from, subject, date, text, html, attachments }: Mail): Promise<string> {
+export async function fingerprintOf({ from, subject, date, text, html, attachments }: Mail): Promise<string> {
   // Another copy of a body as long as a mail may be would be too much for an isolate.
   const hashed = async (body: string | null) => (body && body.length > HASHED_MOST ? sha256Hex(body) : body);
   const files = attachments.map(({ sha256 }) => sha256);

@@ -388,13 +388,37 @@ it("the narrowest rule decides whose mail is taken", async () => {
   expect((await read(other.id)).map(({ status }) => status).sort()).toEqual(["blocked", "recorded"]);
 });
 
-it("a mail that goes round is taken out", async () => {
-  const inbox = await newInbox("loop");
-  const hops = Array.from({ length: 5 }, () => `Delivered-To: ${inbox.address}\r\n`).join("");
+describe("a mail that goes round is taken out", () => {
+  const times = (count: number, line: string) => `${line}\r\n`.repeat(count);
+  const hop = (to: string) =>
+    `Received: from mx.a.example by mx.b.example with ESMTP id x for <${to}>; Mon, 23 Nov 2026`;
 
-  await arrives(inbox.address, hops + mail());
+  it.each<[string, string, string, string]>([
+    ["delivered here for the fifth time", "", "@", times(5, "Delivered-To: loop@")],
+    ["delivered to the tag it came to for the fifth time", "+tag", "@", times(5, "Delivered-To: loop+TAG@")],
+    ["received for us for the fifth time", "", "@", times(5, hop("loop@"))],
+    ["received anywhere for the 61st time", "", "@", times(61, hop("other@writer.example"))],
+  ])("%s", async (_, tag, at, head) => {
+    const own = await newPost({ localPart: "loop" });
+    const ours = (text: string) => text.replaceAll(/(loop[+\w]*)@/gi, `$1${at}${own.domain.name}`);
 
-  expect((await read(inbox.id))[0].status).toBe("looping");
+    await arrives(ours(`loop${tag}@`), ours(head) + mail());
+
+    expect((await read(own.inbox.id))[0].status).toBe("looping");
+  });
+
+  it.each<[string, string]>([
+    ["delivered to others whose names end alike", times(9, "Delivered-To: my-o@")],
+    ["received for them", times(9, hop("my-o@"))],
+    ["received sixty times", times(60, hop("other@writer.example"))],
+    ["delivered here four times", times(4, "Delivered-To: o@")],
+  ])("but not one %s", async (_, head) => {
+    const own = await newPost({ localPart: "o" });
+
+    await arrives(own.address, head.replaceAll(/o@(?=[>\r])/g, `o@${own.domain.name}`) + mail());
+
+    expect((await read(own.inbox.id))[0].status).toBe("recorded");
+  });
 });
 
 describe("over HTTP", () => {
@@ -415,6 +439,25 @@ describe("over HTTP", () => {
     expect(answer.status, JSON.stringify(answer.body)).toBe(202);
     const [row] = await read(inbox.id);
     expect(row).toMatchObject({ id: answer.body.id, source: "http", tag: "tag", status: "recorded" });
+  });
+
+  it("nobody's word on a sender is believed but that of the servers which the domain names", async () => {
+    const inbox = await newInbox("believed");
+    const vouched = (by: string) => `Authentication-Results: ${by}; dmarc=pass header.from=writer.example\r\n${mail()}`;
+    const authenticated = async () => {
+      await read(inbox.id);
+      return (await mailsOf(inbox.id)).map((one) => one.authenticated);
+    };
+    for (const by of ["mx.cloudflare.net", "amazonses.com", "mx.own.example"]) await hand(inbox.address, vouched(by));
+    expect(await authenticated()).toEqual([false, false, false]);
+
+    const changed = await post.tenant.patch(`/v1/domains/${post.domain.id}`, { authservIds: ["MX.own.example"] });
+
+    expect(changed.body.authservIds).toEqual(["mx.own.example"]);
+    await hand(inbox.address, vouched("mx.own.example"));
+    await arrives(inbox.address, vouched("mx.own.example"));
+    await arrives(inbox.address, vouched("amazonses.com"));
+    expect(await authenticated()).toEqual([false, false, false, true, false, false]);
   });
 
   it("one for nobody, or for another tenant's inbox, is a 404 that says what to answer", async () => {
@@ -497,13 +540,19 @@ describe("from SES, by SNS", () => {
 
       const answer = await sns({ TopicArn, SignatureVersion: version, Message: received(to, mail()) });
       expect(answer.status, await answer.text()).toBe(204);
-      await sns({ TopicArn, Message: received([own.address], btoa(mail()), { encoding: "BASE64" }) });
+      const vouched = (by: string) =>
+        `Authentication-Results: ${by}; dmarc=pass header.from=writer.example\r\n${mail()}`;
+      await sns({ TopicArn, Message: received([own.address], btoa(vouched("amazonses.com")), { encoding: "BASE64" }) });
+      await sns({ TopicArn, Message: received([own.address], vouched("mx.cloudflare.net")) });
 
       const raws = await read(own.inbox.id);
       expect(raws.map(({ source, status }) => [source, status])).toEqual([
         ["ses", "recorded"],
         ["ses", "recorded"],
+        ["ses", "recorded"],
       ]);
+      const mails = await mailsOf(own.inbox.id);
+      expect(mails.map(({ authenticated }) => authenticated).sort()).toEqual([false, false, true]);
       expect(await rawsOf(post.inbox.id)).toHaveLength(before);
     },
   );

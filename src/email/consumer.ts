@@ -12,13 +12,14 @@ import { type InboundMessage, rawKey } from "./arrival";
 import { answerLater } from "./auto-reply";
 import { cluesOf, filesOf, type MailFile, type Read, recordInbound } from "./recording";
 import { hearReports } from "./reports";
+import type { RAW_SOURCES } from "./schema";
 
 /** As `door.claim_inbound` hands it over. */
 export type ClaimedRaw = {
   tenantId: string;
   id: string;
   inboxId: string;
-  source: string;
+  source: (typeof RAW_SOURCES)[number];
   envelopeFrom: string;
   envelopeTo: string;
   tag: string | null;
@@ -28,6 +29,8 @@ export type ClaimedRaw = {
   attempt: number;
   /** The inbox's own. */
   address: string;
+  /** Of the servers that hand in its domain's mail. */
+  authservIds: string[];
   autoReply: boolean;
 };
 
@@ -135,7 +138,7 @@ async function settle(ctx: Context, group: readonly ClaimedRaw[], mails: readonl
     if (isExhausted(raw)) await fail(ctx, raw, "attempts_exhausted");
     else if (!mail) await fail(ctx, raw, "raw_lost");
     else if (mail.failure) await fail(ctx, raw, mail.failure);
-    else if (goesRound(mail, raw.address)) await asTenant(ctx, [settled(raw, "looping", null)]);
+    else if (goesRound(mail, raw)) await asTenant(ctx, [settled(raw, "looping", null)]);
     else reads.push(await readyRead(ctx, raw, mail));
   }
   if (reads.length === 0) return;
@@ -168,10 +171,11 @@ const OWN_HOPS = 4;
 const HOPS = 60;
 
 /** A mail that has been here again and again, or anywhere too often. */
-function goesRound(mail: Mail, address: string): boolean {
+function goesRound(mail: Mail, { address, envelopeTo }: ClaimedRaw): boolean {
   const received = headerValues(mail, "received");
-  const own = headerValues(mail, "delivered-to").filter((to) => to.toLowerCase().includes(address)).length;
-  const forUs = received.filter((hop) => hop.toLowerCase().includes(`for <${address}>`)).length;
+  const isOurs = (to: string | undefined) => [address, envelopeTo.toLowerCase()].includes(to?.toLowerCase() ?? "");
+  const own = headerValues(mail, "delivered-to").filter((to) => isOurs(/^\s*<?([^<>\s]+)>?\s*$/.exec(to)?.[1])).length;
+  const forUs = received.filter((hop) => isOurs(/\sfor <?([^<>\s;]+)/i.exec(hop)?.[1])).length;
   return Math.max(own, forUs) > OWN_HOPS || received.length > HOPS;
 }
 

@@ -41,8 +41,16 @@ const plain = (text: string, most: number): string => text.slice(0, most).replac
 export const whole = (text: string | null): string | null =>
   text === null || text.length > BODY_MOST ? null : plain(text, BODY_MOST);
 
-/** Servers whose word on a sender is believed. */
+/** Servers whose word on a sender is believed, whatever way a mail comes. */
 export const authservIds = (env: Env): string[] => env.AUTHSERV_IDS.split(/\s+/).filter(Boolean);
+
+const isOfSes = (id: string): boolean => /(^|\.)amazonses\.com$/i.test(id);
+
+/** Each way has its own, for each removes from a mail what others wrote in its own name, and in no other's. */
+function believed(env: Env, { source, authservIds: own }: ClaimedRaw): string[] {
+  if (source === "http") return own;
+  return authservIds(env).filter((id) => isOfSes(id) === (source === "ses"));
+}
 
 export type MailFile = { id: string; name: string; contentType: string; size: number; sha256: string };
 export type Clues = Awaited<ReturnType<typeof cluesOf>>;
@@ -58,9 +66,10 @@ export async function cluesOf(ctx: Context, raw: ClaimedRaw, mail: Mail) {
     token: token?.kind === "reply" ? tokenReference(token.id) : null,
   });
   const signals = signalsOf(mail);
+  const verdicts = verdictsOf(mail, believed(ctx.env, raw));
   const from = mail.from ?? mail.sender ?? { name: "", address: raw.envelopeFrom };
   const sender = { address: folded(plain(from.address, 320)), name: from.name ? plain(from.name, 255) : null };
-  return { messageId: newId(), token, references, signals, flags: flagsOf(signals), sender };
+  return { messageId: newId(), token, references, signals, flags: flagsOf(signals), verdicts, sender };
 }
 
 export type Read = { raw: ClaimedRaw; mail: Mail; files: MailFile[]; clues: Clues; answer: Answer };
@@ -100,9 +109,8 @@ export async function recordInbound(ctx: Context, reads: readonly Read[]): Promi
 
 /** The batch's function does the rest: it knows what is there already. */
 async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
-  const { messageId, references, signals, flags, sender } = clues;
+  const { messageId, references, signals, flags, verdicts, sender } = clues;
   const channelId = newId();
-  const verdicts = verdictsOf(mail, authservIds(ctx.env));
   const subject = plain(mail.subject, 998);
   const now = new Date().toISOString();
   const written = plain(replyOf(mail).text, TEXT_MOST);

@@ -184,6 +184,20 @@ it("asked to verify while the resolver is down it says so", async () => {
   expectProblem(await verify(tenant, domain.id), 503, "unavailable");
 });
 
+it("of an inbox that is made while its domain goes there is one or the other", async () => {
+  const tenant = await newTenant();
+  for (let round = 0; round < 8; round++) {
+    const domain = await claim(tenant);
+
+    const [made, gone] = await Promise.all([
+      tenant.post("/v1/inboxes", { domainId: domain.id, localPart: "info" }),
+      tenant.delete(`/v1/domains/${domain.id}`),
+    ]);
+
+    expect([made.status, gone.status]).toEqual(made.status === 201 ? [201, 409] : [made.status, 204]);
+  }
+});
+
 it("a domain with inboxes stays; without them it goes, and its identity with it, and may be claimed anew", async () => {
   const tenant = await newTenant();
   const domain = await claim(tenant);

@@ -451,9 +451,9 @@ describe("over HTTP", () => {
     for (const by of ["mx.cloudflare.net", "amazonses.com", "mx.own.example"]) await hand(inbox.address, vouched(by));
     expect(await authenticated()).toEqual([false, false, false]);
 
-    const changed = await post.tenant.patch(`/v1/domains/${post.domain.id}`, { authservIds: ["MX.own.example"] });
+    const changed = await post.tenant.patch(`/v1/domains/${post.domain.id}`, { authServers: ["MX.own.example"] });
 
-    expect(changed.body.authservIds).toEqual(["mx.own.example"]);
+    expect(changed.body.authServers).toEqual(["mx.own.example"]);
     await hand(inbox.address, vouched("mx.own.example"));
     await arrives(inbox.address, vouched("mx.own.example"));
     await arrives(inbox.address, vouched("amazonses.com"));

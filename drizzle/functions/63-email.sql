@@ -25,7 +25,7 @@ language sql volatile security definer set search_path = pg_catalog, public, pg_
       from free f where r.tenant_id = f.tenant_id and r.id = f.id returning r.*)
   select coalesce(jsonb_agg(jsonb_build_object('tenantId', k.tenant_id, 'id', k.id, 'inboxId', k.inbox_id, 'source', k.source,
       'envelopeFrom', k.envelope_from, 'envelopeTo', k.envelope_to, 'tag', k.tag, 'route', k.route, 'size', k.size, 'sha256', k.sha256,
-      'attempt', k.attempts, 'address', i.local_part || '@' || d.name, 'authservIds', d.authserv_ids,
+      'attempt', k.attempts, 'address', i.local_part || '@' || d.name, 'authServers', d.auth_servers,
       'autoReply', i.auto_reply_text is not null)), '[]')
     from taken k join inboxes i on i.tenant_id = k.tenant_id and i.id = k.inbox_id
     join domains d on d.tenant_id = i.tenant_id and d.id = i.domain_id

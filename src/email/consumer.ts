@@ -30,7 +30,7 @@ export type ClaimedRaw = {
   /** The inbox's own. */
   address: string;
   /** Of the servers that hand in its domain's mail. */
-  authservIds: string[];
+  authServers: string[];
   autoReply: boolean;
 };
 

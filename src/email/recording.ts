@@ -47,7 +47,7 @@ export const authservIds = (env: Env): string[] => env.AUTHSERV_IDS.split(/\s+/)
 const isOfSes = (id: string): boolean => /(^|\.)amazonses\.com$/i.test(id);
 
 /** Each way has its own, for each removes from a mail what others wrote in its own name, and in no other's. */
-function believed(env: Env, { source, authservIds: own }: ClaimedRaw): string[] {
+function believed(env: Env, { source, authServers: own }: ClaimedRaw): string[] {
   if (source === "http") return own;
   return authservIds(env).filter((id) => isOfSes(id) === (source === "ses"));
 }

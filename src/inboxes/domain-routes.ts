@@ -19,7 +19,7 @@ const Domain = z
     replyTo: z.string().nullable(),
     bounceAddress: z.string().nullable(),
     inboundTopic: z.string().nullable(),
-    authservIds: z.array(z.string()),
+    authServers: z.array(z.string()),
     missingSince: Moment.nullable().openapi({
       description: "Since when its proof is not found; after a day of that it is lost",
     }),
@@ -56,13 +56,13 @@ const settings = {
     .nullable()
     .optional()
     .openapi({ description: "ARN of the SNS topic that brings mail received by SES" }),
-  authservIds: z
+  authServers: z
     .array(
       z
         .string()
         .max(253)
         .toLowerCase()
-        .regex(/^[^\s;/]+$/),
+        .regex(/^[a-zA-Z0-9._-]+$/),
     )
     .max(10)
     .optional()

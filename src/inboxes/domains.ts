@@ -25,7 +25,7 @@ export type DomainSettings = {
   replyTo?: string | null | undefined;
   bounceAddress?: string | null | undefined;
   inboundTopic?: string | null | undefined;
-  authservIds?: string[] | undefined;
+  authServers?: string[] | undefined;
 };
 export type NewDomain = DomainSettings & { name: string; integrationId?: string | undefined };
 export type DomainRecord = Wanted & Judged & { id: string };

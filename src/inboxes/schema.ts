@@ -25,7 +25,7 @@ export const domains = pgTable(
     /** The SNS topic whose notifications bring its mail. */
     inboundTopic: text("inbound_topic"),
     /** Of the servers that hand in its mail over HTTP, whose Authentication-Results are believed. */
-    authservIds: text("authserv_ids").array().notNull().default([]),
+    authServers: text("auth_servers").array().notNull().default([]),
     checkedAt: instant("checked_at"),
     /** Since when its proof was not found, each time that DNS answered. */
     missingSince: instant("missing_since"),

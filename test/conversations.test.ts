@@ -283,6 +283,56 @@ describe("a mail that connects two conversations", () => {
   });
 });
 
+describe("a conversation goes by the subject of the mail that was written first", () => {
+  const WRITTEN = [
+    ["a", "Invoice 7", "2026-11-23T10:00:00Z"],
+    ["b", "AW: Re[2]: Invoice 7", "2026-11-23T11:00:00Z"],
+    ["c", "Fwd: Something else", "2026-11-23T12:00:00Z"],
+  ] as const;
+  const sent = ([name, subject, at]: (typeof WRITTEN)[number]) =>
+    mail({
+      headers: {
+        ...{ "Message-ID": `<${idOf(name)}>`, Subject: subject, Date: new Date(at).toUTCString() },
+        References: name === "a" ? null : `<${idOf("a")}> <${idOf("b")}>`,
+      },
+    });
+  const nameIn = async (inbox: Any) => {
+    const [{ channel_id }] = await mailsOf(inbox.id);
+    return (await post.tenant.get(`/v1/channels/${channel_id}`)).body.name;
+  };
+
+  it("in whatever order they come, without what answers put before it", async () => {
+    for (const order of permutations([...WRITTEN])) {
+      const inbox = await newInbox();
+      for (const one of order) {
+        await arrives(inbox.address, sent(one));
+        await read(inbox.id);
+      }
+      expect(await nameIn(inbox), order.map(([name]) => name).join()).toBe("Invoice 7");
+      const [{ channel_id }] = await mailsOf(inbox.id);
+      const { body } = await post.tenant.get(`/v1/events?stream=channel&streamId=${channel_id}&type=channel.updated`);
+      const changes = body.data.map(({ data }: Any) => data);
+      expect(changes).toEqual(order[0]![0] === "c" ? [{ channelId: channel_id, changed: { name: "Invoice 7" } }] : []);
+    }
+  });
+
+  it("unless somebody has called it otherwise", async () => {
+    const inbox = await newInbox();
+    const [first, second, third] = WRITTEN;
+    for (const one of [third, second]) {
+      await arrives(inbox.address, sent(one));
+      await read(inbox.id);
+    }
+    const [{ channel_id }] = await mailsOf(inbox.id);
+    await post.tenant.patch(`/v1/channels/${channel_id}`, { name: "Ann's bill" });
+
+    await arrives(inbox.address, sent(first));
+    await read(inbox.id);
+
+    expect(await nameIn(inbox)).toBe("Ann's bill");
+  });
+});
+
 it("each mail says why it is where it is", async () => {
   const inbox = await newInbox();
   await arriveInTurn(inbox, [{ name: "a" }, { name: "b", inReplyTo: "a" }]);

@@ -155,6 +155,19 @@ begin
       from jsonb_array_elements(mails) m, jsonb_array_elements(m -> 'ids') i order by 1) k;
 end $$;
 
+-- Without what mail programs of many languages put before the subject of an answer or a forwarded mail.
+create or replace function public.plain_subject(subject text) returns text language sql immutable as $$
+  select nullif(btrim(regexp_replace(subject, '^(\s*(re|aw|antw|antwort|sv|vs|r|rv|rif|res|odp|ynt|fwd?|wg|vb|vl|tr|i|enc|pd|ilt|doorst|'
+    || '回复|答复|回覆|返信|转发|轉寄|転送)\s*(\[\d+\]|\(\d+\)|\^\d+)?\s*[:：])+', '', 'i')), '')
+$$;
+
+-- The subject that a conversation goes by: of the mail that was written first, in whatever order they came.
+create or replace function public.first_subject(chan uuid) returns text language sql stable as $$
+  select e.subject from messages m join emails e on e.tenant_id = m.tenant_id and e.message_id = m.id
+   where m.tenant_id = current_tenant() and m.channel_id = chan and m.seq is not null
+   order by coalesce(e.sent_at, case m.direction when 'outbound' then m.created_at else 'infinity' end), e.rfc_id, e.message_id limit 1
+$$;
+
 -- Makes a received mail a message of the conversation that it belongs to, once. Mails of an inbox that share an id are of one
 -- conversation, so they wait for each other; those that share none do not. The locks are taken in this order: ids, what is
 -- counted of the tenant (contacts, files), streams. `mail` is made by src/email/recording.ts.
@@ -163,6 +176,7 @@ create or replace function public.record_inbound(mail jsonb) returns table (id u
 #variable_conflict use_column
 declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; raw inbound_raw; known emails; ids text[]; places uuid[]; chan uuid;
   who uuid; msg uuid := (mail ->> 'messageId')::uuid; one uuid; said record; data jsonb; is_new boolean := false;
+  title text := plain_subject(mail ->> 'subject'); named text; first text; is_named boolean := false;
 begin
   ids := array(select i ->> 'id' from jsonb_array_elements(mail -> 'ids') i);
   perform lock_mail_ids(jsonb_build_array(mail));
@@ -191,10 +205,18 @@ begin
   if chan is null then
     chan := (mail ->> 'channelId')::uuid;
     is_new := true;
-    insert into channels (tenant_id, id, medium, type, name, inbox_id) values (t, chan, 'email', 'email', mail ->> 'name', box);
+    insert into channels (tenant_id, id, medium, type, name, inbox_id) values (t, chan, 'email', 'email', title, box);
+    data := jsonb_set(mail -> 'created', '{name}', coalesce(to_jsonb(title), 'null'));
     return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries
       from record_events(jsonb_build_array(jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan,
-        'type', 'channel.created', 'data', (mail -> 'created')::text, 'webhooks', wanting(mail #> '{webhooks,channel.created}', chan, mail -> 'created')))) r;
+        'type', 'channel.created', 'data', data::text, 'webhooks', wanting(mail #> '{webhooks,channel.created}', chan, data)))) r;
+  else
+    select c.name into named from channels c where c.tenant_id = t and c.id = chan;
+    -- What somebody called it stays. Most mails bear the name already, and nothing has to be looked up.
+    if named is distinct from title or cardinality(places) > 1 then
+      first := first_subject(chan);
+      is_named := named is not distinct from plain_subject(first) or named is not distinct from first;
+    end if;
   end if;
   foreach one in array places[2:] loop
     return query select * from merge_conversations(chan, one, mail -> 'webhooks');
@@ -218,6 +240,14 @@ begin
       from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, name text);
   insert into message_references (tenant_id, message_id, inbox_id, referenced_id, kind, position)
     select t, msg, box, i.id, i.kind, i.position from jsonb_to_recordset(mail -> 'ids') i(id text, kind text, position int) on conflict do nothing;
+  title := case when is_named then plain_subject(first_subject(chan)) end;
+  if is_named and title is distinct from named then
+    update channels c set name = title, updated_at = now() where c.tenant_id = t and c.id = chan;
+    data := jsonb_build_object('channelId', chan, 'changed', jsonb_build_object('name', title));
+    return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries
+      from record_events(jsonb_build_array(jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan,
+        'type', 'channel.updated', 'data', data::text, 'webhooks', wanting(mail #> '{webhooks,channel.updated}', chan, data)))) r;
+  end if;
   data := mail -> 'received' || jsonb_build_object('channelId', chan);
   return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries
     from record_events(jsonb_build_array(jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan,

@@ -29,6 +29,7 @@ const BODY_MOST = 2_000_000;
 const TYPES = [
   "channel.created",
   "channel.merged",
+  "channel.updated",
   "message.moved",
   "message.new",
   "message.pending",
@@ -127,7 +128,6 @@ async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
     },
     ids: references,
     fingerprint: await fingerprintOf(mail),
-    name: subject || null,
     contact: { id: newId(), ...sender },
     files,
     text: whole(mail.text),

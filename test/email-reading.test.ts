@@ -270,3 +270,22 @@ it("the conversations of a closed inbox stay with those who worked there", async
     expect((await own.tenant.get(path, options)).body.data).toHaveLength(1);
   expectProblem(await own.tenant.get(path, { as: stranger.id }), 404, "not_found");
 });
+
+it("the mail part says whom it was for, those in Bcc too", async () => {
+  const own = await newPost();
+  const headers = { To: "Info <info@receiver.example>", Cc: "bob@writer.example", Bcc: "Eve <eve@writer.example>" };
+  await arrives(own.address, mail({ headers: { ...headers, "Reply-To": "desk@writer.example" } }));
+  await read(own.inbox.id);
+  const [{ message_id }] = await mailsOf(own.inbox.id);
+
+  const { body } = await own.tenant.get(`/v1/messages/${message_id}/email`);
+
+  expect(body).toMatchObject({
+    from: { address: "ann@writer.example", name: "Ann" },
+    to: [{ address: "info@receiver.example", name: "Info" }],
+    cc: [{ address: "bob@writer.example", name: null }],
+    bcc: [{ address: "eve@writer.example", name: "Eve" }],
+    replyTo: [{ address: "desk@writer.example", name: null }],
+    leftOut: [],
+  });
+});

@@ -501,6 +501,78 @@ describe("over HTTP", () => {
     });
     expect(await rawsOf(post.inbox.id)).toHaveLength(before);
   });
+
+  it.each([
+    [
+      "a bounce",
+      "delivery-status",
+      "Final-Recipient: rfc822; Gone@writer.example\r\nAction: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 User unknown",
+      {
+        flags: { autoReply: false, bounce: true, list: false, spam: false },
+        bounces: [
+          {
+            recipient: "gone@writer.example",
+            status: "5.1.1",
+            reason: "userUnknown",
+            hard: true,
+            diagnostic: "550 5.1.1 User unknown",
+          },
+        ],
+        complaint: null,
+      },
+    ],
+    [
+      "a complaint",
+      "feedback-report",
+      "Feedback-Type: abuse\r\nOriginal-Rcpt-To: <Ann@writer.example>",
+      {
+        flags: { autoReply: false, bounce: false, list: false, spam: false },
+        bounces: [],
+        complaint: { type: "abuse", recipients: ["ann@writer.example"] },
+      },
+    ],
+  ])("%s is said whole", async (_, kind, fields, expected) => {
+    const raw = mail({
+      headers: {
+        ...{ From: "Mail Delivery System <mailer-daemon@mx.example>", To: post.address, Subject: "Returned mail" },
+        ...{ "Message-ID": "<r1@mx.example>", Date: "Mon, 23 Nov 2026 10:00:00 +0100" },
+        ...{ Cc: "Bob <bob@mx.example>", "Reply-To": "desk@mx.example", References: "<a@b.example>" },
+        "Content-Type": `multipart/report; report-type=${kind}; boundary="b"`,
+      },
+      body: `--b\r\n\r\nSee below.\r\n--b\r\nContent-Type: message/${kind}\r\n\r\n${fields}\r\n--b--`,
+    });
+
+    const answer = await post.tenant.request("POST", "/v1/inbound/parse", raw, {
+      headers: { "Content-Type": "message/rfc822", "Content-Length": String(raw.length) },
+    });
+
+    expect(answer.body).toEqual({
+      messageId: "r1@mx.example",
+      inReplyTo: null,
+      references: ["a@b.example"],
+      from: { name: "Mail Delivery System", address: "mailer-daemon@mx.example" },
+      to: [{ name: "", address: post.address }],
+      cc: [{ name: "Bob", address: "bob@mx.example" }],
+      replyTo: [{ name: "", address: "desk@mx.example" }],
+      subject: "Returned mail",
+      date: "2026-11-23T09:00:00.000Z",
+      text: "See below.",
+      html: null,
+      replyText: "See below.",
+      attachments: [
+        {
+          filename: null,
+          contentType: `message/${kind}`,
+          size: fields.length,
+          contentId: null,
+          disposition: null,
+          method: null,
+        },
+      ],
+      verdicts: { spf: "none", dkim: "none", dmarc: "none", aligned: false, unauthenticated: true },
+      ...expected,
+    });
+  });
 });
 
 it("a sender that a trusted server vouches for is told as such", async () => {

@@ -310,8 +310,11 @@ describe("a conversation goes by the subject of the mail that was written first"
       }
       expect(await nameIn(inbox), order.map(([name]) => name).join()).toBe("Invoice 7");
       const [{ channel_id }] = await mailsOf(inbox.id);
-      const { body } = await post.tenant.get(`/v1/events?stream=channel&streamId=${channel_id}&type=channel.updated`);
-      const changes = body.data.map(({ data }: Any) => data);
+      const told = async (type: string) =>
+        (await post.tenant.get(`/v1/events?stream=channel&streamId=${channel_id}&type=${type}`)).body.data;
+      const [created] = await told("channel.created");
+      expect(created.data.channel.name).toBe(order[0]![0] === "c" ? "Something else" : "Invoice 7");
+      const changes = (await told("channel.updated")).map(({ data }: Any) => data);
       expect(changes).toEqual(order[0]![0] === "c" ? [{ channelId: channel_id, changed: { name: "Invoice 7" } }] : []);
     }
   });

@@ -206,7 +206,7 @@ begin
     chan := (mail ->> 'channelId')::uuid;
     is_new := true;
     insert into channels (tenant_id, id, medium, type, name, inbox_id) values (t, chan, 'email', 'email', title, box);
-    data := jsonb_set(mail -> 'created', '{name}', coalesce(to_jsonb(title), 'null'));
+    data := jsonb_set(mail -> 'created', '{channel,name}', coalesce(to_jsonb(title), 'null'));
     return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries
       from record_events(jsonb_build_array(jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan,
         'type', 'channel.created', 'data', data::text, 'webhooks', wanting(mail #> '{webhooks,channel.created}', chan, data)))) r;

@@ -232,4 +232,13 @@ it("whoever works in an inbox finds its mail, asked of all or of one conversatio
     const refused = await stranger.get(`/v1/search/messages?q=zeppelin&channelId=${channel_id}`);
     expectProblem(refused, 404, "not_found");
   }
+  // In an inbox of many conversations it is looked for otherwise.
+  await asOwner(
+    `insert into channels (tenant_id, id, medium, type, inbox_id)
+       select $1, gen_random_uuid(), 'email', 'email', $2 from generate_series(1, 2000)`,
+    [tenant.id, inbox.id],
+  );
+  await tenant.post(`/v1/channels/${channel_id}/read`, { seq: 2 }, { as: worker.id });
+  expect(await texts(worker, "zeppelin")).toEqual(["Which zeppelin?", "The zeppelin has landed"]);
+  expect(await texts(stranger, "zeppelin")).toEqual(["Which zeppelin?"]);
 });

@@ -78,7 +78,7 @@ $$;
 -- Neither @@ nor = any is leakproof, so under row-level security their indexes would be ignored: hence a door. `ask` is { q, channelId,
 -- userId, from, to, hasAttachments, below: { at, id } or { seq }, most }. The newest messages are walked for a while, which is all that a
 -- frequent word needs; what is left is looked up in the index, channel by channel, which makes a word cheap that is frequent elsewhere.
--- Whoever works in an inbox is a member of few of its conversations: there the words are asked for first, as for a server.
+-- Whoever works in an inbox is a member of few of its conversations. Where these are too many, the words are asked for first, as for a server.
 create or replace function door.search_messages(ask jsonb) returns table (id uuid, language text)
 language plpgsql stable security definer
 set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_custom_plan set enable_seqscan = off as $$
@@ -90,7 +90,7 @@ declare
   below_seq bigint := coalesce((ask #>> '{below,seq}')::bigint, 9223372036854775807);
   below_at timestamptz := least(coalesce((ask #>> '{below,at}')::timestamptz, 'infinity'), (ask ->> 'to')::timestamptz + interval '1 microsecond');
   below_id uuid := coalesce((ask #>> '{below,id}')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-  walked int; hits uuid[]; languages text[]; l record; wanted tsquery; boxes uuid[] := '{}';
+  walked int; hits uuid[]; languages text[]; l record; wanted tsquery; boxes uuid[] := '{}'; mine uuid[] := '{}'; many boolean;
 begin
   if t is null then return; end if;
   with passed as materialized (
@@ -121,8 +121,10 @@ begin
       or exists (select 1 from team_members w join inbox_members m on m.tenant_id = t and m.team_id = w.team_id
         where w.tenant_id = t and w.user_id = reader))) then
     boxes := array(select i.id from inboxes i where i.tenant_id = t and works_in_inbox(t, i.id, reader));
+    mine := array(select c.id from channels c where c.tenant_id = t and c.inbox_id = any (boxes) limit walk + 1);
   end if;
-  if chan is null and (reader is null or cardinality(boxes) > 0) then
+  many := cardinality(mine) > walk;
+  if chan is null and (reader is null or many) then
     for l in with recursive each as (
           (select c.language from channels c where c.tenant_id = t order by c.language limit 1)
           union all
@@ -139,11 +141,12 @@ begin
     if reader is null then return; end if;
   end if;
   for l in select c.language, array_agg(c.id) as ids, array_agg(greatest(c.truncated_seq, coalesce(cm.history_seq, 0))) as starts
-      from (select x.channel_id as id from channel_members x where chan is null and x.tenant_id = t and x.user_id = reader union all select chan where chan is not null) own
+      from (select x.channel_id as id from channel_members x where chan is null and x.tenant_id = t and x.user_id = reader
+        union select chan where chan is not null union select y.id from unnest(mine) y(id) where not many) own
       join channels c on c.tenant_id = t and c.id = own.id
       left join channel_members cm on cm.tenant_id = t and cm.channel_id = c.id and cm.user_id = reader
      cross join lateral seeing(c, reader) s
-     where s.sees and (chan is not null or c.inbox_id is null)
+     where s.sees and (chan is not null or c.inbox_id is null or not many)
      group by c.language loop
     wanted := search_query(l.language, q);
     -- The condition on the tenant stays out of the index on purpose: the channel says more.

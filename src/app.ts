@@ -71,6 +71,7 @@ const FEATURES: Feature[] = [
   ["/v1", ["domains"], async () => (await import("./inboxes/domain-routes")).domainRoutes],
   ["/v1", ["inboxes", "sender-rules"], async () => (await import("./inboxes/routes")).inboxRoutes],
   ["/v1", ["inboxes", "channels", "messages"], async () => (await import("./email/routes")).emailRoutes],
+  ["/v1", ["inboxes"], async () => (await import("./email/raw-mail-routes")).rawMailRoutes],
   [
     "/v1",
     ["inboxes", "channels", "scheduled-messages"],

@@ -98,6 +98,7 @@ const DOORS: Record<string, string[]> = {
     "SELECT channel_types",
     "SELECT channels",
     "SELECT inbox_members",
+    "SELECT inboxes",
     "SELECT message_attachments",
     "SELECT messages",
     "SELECT team_members",

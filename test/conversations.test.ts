@@ -2,7 +2,9 @@ import * as fc from "fast-check";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { conversations, type Joined } from "../src/email/joining";
 import { type Any, expectProblem, newUser } from "./helpers";
+import { DEPLOYMENT, newJob, queueJobs } from "./jobs";
 import { arrives, mail, mailsOf, newPost, type Post, rawsOf, read, readNow } from "./mail";
+import { asOwner } from "./setup/owner";
 
 let post: Post;
 beforeAll(async () => {
@@ -244,6 +246,93 @@ describe("a mail that connects two conversations", () => {
     const { mergedInto } = (await post.tenant.get(`/v1/channels/${b.channel_id}`)).body;
     expect((await post.tenant.post(`/v1/channels/${mergedInto}/notes`, { text: "Hm" })).status).toBe(201);
     expect(mergedInto).toBe(a.channel_id);
+  });
+
+  it("takes its attachments and drafts along: neither the trash nor a deletion takes them from what lives on", async () => {
+    const inbox = await newInbox();
+    const withFile = mail({
+      headers: { "Message-ID": `<${idOf("b")}>`, "Content-Type": 'multipart/mixed; boundary="x"' },
+      body: [
+        "--x\r\nContent-Type: text/plain\r\n\r\nSee below",
+        '--x\r\nContent-Type: text/csv; name="t.csv"\r\n\r\n1,2',
+        "--x--",
+      ].join("\r\n"),
+    });
+    await arriveInTurn(inbox, [{ name: "a" }]);
+    await arrives(inbox.address, withFile);
+    await read(inbox.id);
+    const [a, b] = await mailsOf(inbox.id);
+    const writer = await newUser(post.tenant, { role: "editor" });
+    const draft = await post.tenant.put(`/v1/channels/${b.channel_id}/draft`, { text: "Dear" }, { as: writer.id });
+    expect(draft.status, JSON.stringify(draft.body)).toBe(200);
+    await post.tenant.post(`/v1/channels/${b.channel_id}/trash`, {});
+    await arriveInTurn(inbox, [{ name: "c", references: ["a", "b"] }]);
+
+    expectProblem(await post.tenant.delete(`/v1/channels/${b.channel_id}`), 409, "channel_merged");
+    // What earlier merges left in the trash.
+    await asOwner("update channels set trashed_at = now() - interval '10 years' where id = $1", [b.channel_id]);
+    await queueJobs({ tenantId: DEPLOYMENT, jobId: await newJob(DEPLOYMENT, { type: "retention" }) });
+
+    const left = await post.tenant.get(`/v1/channels/${b.channel_id}`);
+    expect(left.body.mergedInto).toBe(a.channel_id);
+    await asOwner("delete from channels where id = $1", [b.channel_id]);
+    const message = (await post.tenant.get(`/v1/messages/${b.message_id}`)).body;
+    expect(message.attachments).toMatchObject([{ fileName: "t.csv" }]);
+    const drafts = (await post.tenant.get("/v1/drafts", { as: writer.id })).body.data;
+    expect(drafts).toMatchObject([{ channelId: a.channel_id, text: "Dear" }]);
+  });
+});
+
+describe("a conversation goes by the subject of the mail that was written first", () => {
+  const WRITTEN = [
+    ["a", "Invoice 7", "2026-11-23T10:00:00Z"],
+    ["b", "AW: Re[2]: Invoice 7", "2026-11-23T11:00:00Z"],
+    ["c", "Fwd: Something else", "2026-11-23T12:00:00Z"],
+  ] as const;
+  const sent = ([name, subject, at]: (typeof WRITTEN)[number]) =>
+    mail({
+      headers: {
+        ...{ "Message-ID": `<${idOf(name)}>`, Subject: subject, Date: new Date(at).toUTCString() },
+        References: name === "a" ? null : `<${idOf("a")}> <${idOf("b")}>`,
+      },
+    });
+  const nameIn = async (inbox: Any) => {
+    const [{ channel_id }] = await mailsOf(inbox.id);
+    return (await post.tenant.get(`/v1/channels/${channel_id}`)).body.name;
+  };
+
+  it("in whatever order they come, without what answers put before it", async () => {
+    for (const order of permutations([...WRITTEN])) {
+      const inbox = await newInbox();
+      for (const one of order) {
+        await arrives(inbox.address, sent(one));
+        await read(inbox.id);
+      }
+      expect(await nameIn(inbox), order.map(([name]) => name).join()).toBe("Invoice 7");
+      const [{ channel_id }] = await mailsOf(inbox.id);
+      const told = async (type: string) =>
+        (await post.tenant.get(`/v1/events?stream=channel&streamId=${channel_id}&type=${type}`)).body.data;
+      const [created] = await told("channel.created");
+      expect(created.data.channel.name).toBe(order[0]![0] === "c" ? "Something else" : "Invoice 7");
+      const changes = (await told("channel.updated")).map(({ data }: Any) => data);
+      expect(changes).toEqual(order[0]![0] === "c" ? [{ channelId: channel_id, changed: { name: "Invoice 7" } }] : []);
+    }
+  });
+
+  it("unless somebody has called it otherwise", async () => {
+    const inbox = await newInbox();
+    const [first, second, third] = WRITTEN;
+    for (const one of [third, second]) {
+      await arrives(inbox.address, sent(one));
+      await read(inbox.id);
+    }
+    const [{ channel_id }] = await mailsOf(inbox.id);
+    await post.tenant.patch(`/v1/channels/${channel_id}`, { name: "Ann's bill" });
+
+    await arrives(inbox.address, sent(first));
+    await read(inbox.id);
+
+    expect(await nameIn(inbox)).toBe("Ann's bill");
   });
 });
 

@@ -157,7 +157,15 @@ it("the job looks again: a loss is told once, and a resolver that is down change
   resolver.zone.delete(record(domain, "dmarc").name);
   expect(await look()).toMatchObject({ status: "verified", dmarcVerified: false });
   await look();
-  resolver.zone.delete(record(domain, "proof").name);
+  const { name, expected } = record(domain, "proof");
+  resolver.zone.delete(name);
+  expect(await look()).toMatchObject({ status: "verified", missingSince: expect.any(String) });
+  resolver.zone.set(name, [{ type: "TXT", data: `"${expected}"` }]);
+  expect(await look()).toMatchObject({ status: "verified", missingSince: null });
+  resolver.zone.delete(name);
+  await look();
+  expect(await look()).toMatchObject({ status: "verified" });
+  await asOwner("update domains set missing_since = now() - interval '25 hours' where id = $1", [domain.id]);
   expect(await look()).toMatchObject({ status: "lost" });
 
   const data = { domainId: domain.id, name: domain.name };
@@ -174,6 +182,20 @@ it("asked to verify while the resolver is down it says so", async () => {
   resolver.zone.set(domain.name, "down");
 
   expectProblem(await verify(tenant, domain.id), 503, "unavailable");
+});
+
+it("of an inbox that is made while its domain goes there is one or the other", async () => {
+  const tenant = await newTenant();
+  for (let round = 0; round < 8; round++) {
+    const domain = await claim(tenant);
+
+    const [made, gone] = await Promise.all([
+      tenant.post("/v1/inboxes", { domainId: domain.id, localPart: "info" }),
+      tenant.delete(`/v1/domains/${domain.id}`),
+    ]);
+
+    expect([made.status, gone.status]).toEqual(made.status === 201 ? [201, 409] : [made.status, 204]);
+  }
 });
 
 it("a domain with inboxes stays; without them it goes, and its identity with it, and may be claimed anew", async () => {

@@ -211,3 +211,81 @@ describe("the conversations of an inbox", () => {
     expect((await own.tenant.get(`/v1/channels/${gone.channel_id}`)).status).toBe(404);
   }, 60_000);
 });
+
+it("every mail that came for an inbox is listed with what became of it, and handed out to those who work there", async () => {
+  const own = await newPost();
+  await own.tenant.post("/v1/sender-rules", { pattern: "bad@writer.example", action: "block" });
+  const blocked = mail({ headers: { From: "bad@writer.example" } });
+  const loop = `Delivered-To: ${own.address}\r\n`.repeat(5) + mail();
+  const fine = mail();
+  for (const raw of [blocked, loop, fine, fine, "\r\n\r\nno head"]) {
+    await arrives(own.address, raw);
+    await read(own.inbox.id);
+  }
+  const [worker, stranger] = [
+    await newUser(own.tenant, { role: "editor" }),
+    await newUser(own.tenant, { role: "editor" }),
+  ];
+  await own.tenant.put(`/v1/inboxes/${own.inbox.id}/users/${worker.id}`, {});
+  const path = `/v1/inboxes/${own.inbox.id}/raw-mails`;
+  const listed = (query: string, as = worker.id) => own.tenant.get(`${path}?${query}`, { as });
+
+  const first = (await listed("limit=3")).body;
+  const rest = (await listed(`limit=3&cursor=${first.nextCursor}`)).body;
+
+  const all = [...first.data, ...rest.data];
+  expect(all.map(({ status, error }: Any) => [status, error])).toEqual([
+    ["failed", "noHeaders"],
+    ["duplicate", null],
+    ["recorded", null],
+    ["looping", null],
+    ["blocked", null],
+  ]);
+  expect(rest.nextCursor).toBe(null);
+  expect(all[4]).toMatchObject({ envelopeFrom: "ann@writer.example", envelopeTo: own.address, source: "smtp" });
+  expect((await listed("status=blocked")).body.data).toEqual([all[4]]);
+  const got = await own.tenant.get(`${path}/${all[4].id}`, { as: worker.id });
+  expect(got.body).toBe(blocked);
+  expect((await own.tenant.get(`${path}/${all[2].id}`, { as: worker.id })).body).toBe(fine);
+  expectProblem(await listed("", stranger.id), 404, "not_found");
+  expectProblem(await own.tenant.get(`${path}/${all[4].id}`, { as: stranger.id }), 404, "not_found");
+  await own.tenant.delete(`/v1/messages/${all[2].messageId}`);
+  expectProblem(await own.tenant.get(`${path}/${all[2].id}`, { as: worker.id }), 404, "not_found");
+});
+
+it("the conversations of a closed inbox stay with those who worked there", async () => {
+  const own = await newPost();
+  await arrives(own.address, mail());
+  await read(own.inbox.id);
+  const [worker, stranger] = [
+    await newUser(own.tenant, { role: "editor" }),
+    await newUser(own.tenant, { role: "editor" }),
+  ];
+  await own.tenant.put(`/v1/inboxes/${own.inbox.id}/users/${worker.id}`, {});
+
+  await own.tenant.delete(`/v1/inboxes/${own.inbox.id}`);
+
+  const path = `/v1/inboxes/${own.inbox.id}/channels`;
+  for (const options of [{}, { as: worker.id }])
+    expect((await own.tenant.get(path, options)).body.data).toHaveLength(1);
+  expectProblem(await own.tenant.get(path, { as: stranger.id }), 404, "not_found");
+});
+
+it("the mail part says whom it was for, those in Bcc too", async () => {
+  const own = await newPost();
+  const headers = { To: "Info <info@receiver.example>", Cc: "bob@writer.example", Bcc: "Eve <eve@writer.example>" };
+  await arrives(own.address, mail({ headers: { ...headers, "Reply-To": "desk@writer.example" } }));
+  await read(own.inbox.id);
+  const [{ message_id }] = await mailsOf(own.inbox.id);
+
+  const { body } = await own.tenant.get(`/v1/messages/${message_id}/email`);
+
+  expect(body).toMatchObject({
+    from: { address: "ann@writer.example", name: "Ann" },
+    to: [{ address: "info@receiver.example", name: "Info" }],
+    cc: [{ address: "bob@writer.example", name: null }],
+    bcc: [{ address: "eve@writer.example", name: "Eve" }],
+    replyTo: [{ address: "desk@writer.example", name: null }],
+    leftOut: [],
+  });
+});

@@ -297,6 +297,71 @@ it("attachments become files of the message, under safe names", async () => {
   expect(content.body).toBe("a picture");
 });
 
+it("read twice at a time, a mail is one message and its attachments stay", async () => {
+  const inbox = await newInbox("twice");
+  const raw = mail({
+    headers: { "Content-Type": 'multipart/mixed; boundary="b"' },
+    body: '--b\r\n\r\nSee below\r\n--b\r\nContent-Type: text/csv; name="t.csv"\r\n\r\n1,2\r\n--b--',
+  });
+  await arrives(inbox.address, raw, { changed: { INBOUND: { send: async () => undefined } as unknown as Queue } });
+  const raws = await rawsOf(inbox.id);
+  let other: Promise<void> | undefined;
+  const FILES = {
+    get: (key: string) => env.FILES.get(key),
+    delete: (keys: string[]) => env.FILES.delete(keys),
+    put: async (key: string, bytes: ArrayBuffer, options: object) => {
+      await asOwner("update inbound_raw set claimed_until = null where id = $1", [raws[0].id]);
+      other ??= readNow(raws);
+      await other;
+      return env.FILES.put(key, bytes, options);
+    },
+  } as unknown as R2Bucket;
+
+  await readNow(raws, { FILES });
+
+  expect(await rawsOf(inbox.id)).toMatchObject([{ status: "recorded", attempts: 2 }]);
+  const [stored] = await mailsOf(inbox.id);
+  const { attachments } = (await post.tenant.get(`/v1/messages/${stored.message_id}`)).body;
+  expect((await post.tenant.get(`/v1/files/${attachments[0].fileId}/content`)).body).toBe("1,2");
+});
+
+it("what was begun eight times and never ended is given up before it is read, and takes nobody with it", async () => {
+  const inbox = await newInbox("killer");
+  const kept = { INBOUND: { send: async () => undefined } as unknown as Queue };
+  for (const body of ["deadly", "fine"]) await arrives(inbox.address, mail({ body }), { changed: kept });
+  const [deadly, fine] = await rawsOf(inbox.id);
+  await asOwner("update inbound_raw set attempts = 8 where id = $1", [deadly.id]);
+  const asked: string[] = [];
+  const FILES = {
+    get: (key: string) => {
+      asked.push(key.split("/").at(-1)!);
+      return env.FILES.get(key);
+    },
+  } as unknown as R2Bucket;
+
+  await readNow([deadly, fine], { FILES });
+
+  expect(asked).toEqual([fine.id]);
+  expect(await rawsOf(inbox.id)).toMatchObject([
+    { status: "failed", error: "attempts_exhausted" },
+    { status: "recorded" },
+  ]);
+});
+
+it("a text as long as a mail may be goes through, and is known again", async () => {
+  const inbox = await newInbox("long");
+  const raw = mail({ body: "All work and no play makes Jack a dull boy.\r\n".repeat(26_213_000 / 45) });
+
+  await arrives(inbox.address, raw);
+  await arrives(inbox.address, `X-Way: other\r\n${raw}`);
+
+  expect((await read(inbox.id)).map(({ status }) => status).sort()).toEqual(["duplicate", "recorded"]);
+  const [stored] = await mailsOf(inbox.id);
+  expect(stored.written.length).toBe(40_000);
+  const mailPart = (await post.tenant.get(`/v1/messages/${stored.message_id}/email`)).body;
+  expect(mailPart).toMatchObject({ text: null, html: null, leftOut: ["text"] });
+}, 60_000);
+
 it("the narrowest rule decides whose mail is taken", async () => {
   const inbox = await newInbox("rules");
   const rule = (pattern: string, action: string, more: object = {}) =>
@@ -315,19 +380,45 @@ it("the narrowest rule decides whose mail is taken", async () => {
   expect(await from("ann@sub.friend.example")).toBe("recorded");
   expect(await from("bad@friend.example")).toBe("blocked");
   expect(await from("good@spam.example")).toBe("blocked");
+  await arrives(inbox.address, mail({ headers: { From: null } }), { from: "a@friend.example@evil.example" });
+  expect((await read(inbox.id)).at(-1)!.status).toBe("blocked");
   const other = await newInbox("rules-other");
   await arrives(other.address, mail({ headers: { From: "bad@spam.example" } }));
   await arrives(other.address, mail({ headers: { From: "good@spam.example" } }));
   expect((await read(other.id)).map(({ status }) => status).sort()).toEqual(["blocked", "recorded"]);
 });
 
-it("a mail that goes round is taken out", async () => {
-  const inbox = await newInbox("loop");
-  const hops = Array.from({ length: 5 }, () => `Delivered-To: ${inbox.address}\r\n`).join("");
+describe("a mail that goes round is taken out", () => {
+  const times = (count: number, line: string) => `${line}\r\n`.repeat(count);
+  const hop = (to: string) =>
+    `Received: from mx.a.example by mx.b.example with ESMTP id x for <${to}>; Mon, 23 Nov 2026`;
 
-  await arrives(inbox.address, hops + mail());
+  it.each<[string, string, string, string]>([
+    ["delivered here for the fifth time", "", "@", times(5, "Delivered-To: loop@")],
+    ["delivered to the tag it came to for the fifth time", "+tag", "@", times(5, "Delivered-To: loop+TAG@")],
+    ["received for us for the fifth time", "", "@", times(5, hop("loop@"))],
+    ["received anywhere for the 61st time", "", "@", times(61, hop("other@writer.example"))],
+  ])("%s", async (_, tag, at, head) => {
+    const own = await newPost({ localPart: "loop" });
+    const ours = (text: string) => text.replaceAll(/(loop[+\w]*)@/gi, `$1${at}${own.domain.name}`);
 
-  expect((await read(inbox.id))[0].status).toBe("looping");
+    await arrives(ours(`loop${tag}@`), ours(head) + mail());
+
+    expect((await read(own.inbox.id))[0].status).toBe("looping");
+  });
+
+  it.each<[string, string]>([
+    ["delivered to others whose names end alike", times(9, "Delivered-To: my-o@")],
+    ["received for them", times(9, hop("my-o@"))],
+    ["received sixty times", times(60, hop("other@writer.example"))],
+    ["delivered here four times", times(4, "Delivered-To: o@")],
+  ])("but not one %s", async (_, head) => {
+    const own = await newPost({ localPart: "o" });
+
+    await arrives(own.address, head.replaceAll(/o@(?=[>\r])/g, `o@${own.domain.name}`) + mail());
+
+    expect((await read(own.inbox.id))[0].status).toBe("recorded");
+  });
 });
 
 describe("over HTTP", () => {
@@ -348,6 +439,25 @@ describe("over HTTP", () => {
     expect(answer.status, JSON.stringify(answer.body)).toBe(202);
     const [row] = await read(inbox.id);
     expect(row).toMatchObject({ id: answer.body.id, source: "http", tag: "tag", status: "recorded" });
+  });
+
+  it("nobody's word on a sender is believed but that of the servers which the domain names", async () => {
+    const inbox = await newInbox("believed");
+    const vouched = (by: string) => `Authentication-Results: ${by}; dmarc=pass header.from=writer.example\r\n${mail()}`;
+    const authenticated = async () => {
+      await read(inbox.id);
+      return (await mailsOf(inbox.id)).map((one) => one.authenticated);
+    };
+    for (const by of ["mx.cloudflare.net", "amazonses.com", "mx.own.example"]) await hand(inbox.address, vouched(by));
+    expect(await authenticated()).toEqual([false, false, false]);
+
+    const changed = await post.tenant.patch(`/v1/domains/${post.domain.id}`, { authServers: ["MX.own.example"] });
+
+    expect(changed.body.authServers).toEqual(["mx.own.example"]);
+    await hand(inbox.address, vouched("mx.own.example"));
+    await arrives(inbox.address, vouched("mx.own.example"));
+    await arrives(inbox.address, vouched("amazonses.com"));
+    expect(await authenticated()).toEqual([false, false, false, true, false, false]);
   });
 
   it("one for nobody, or for another tenant's inbox, is a 404 that says what to answer", async () => {
@@ -391,6 +501,78 @@ describe("over HTTP", () => {
     });
     expect(await rawsOf(post.inbox.id)).toHaveLength(before);
   });
+
+  it.each([
+    [
+      "a bounce",
+      "delivery-status",
+      "Final-Recipient: rfc822; Gone@writer.example\r\nAction: failed\r\nStatus: 5.1.1\r\nDiagnostic-Code: smtp; 550 5.1.1 User unknown",
+      {
+        flags: { autoReply: false, bounce: true, list: false, spam: false },
+        bounces: [
+          {
+            recipient: "gone@writer.example",
+            status: "5.1.1",
+            reason: "userUnknown",
+            hard: true,
+            diagnostic: "550 5.1.1 User unknown",
+          },
+        ],
+        complaint: null,
+      },
+    ],
+    [
+      "a complaint",
+      "feedback-report",
+      "Feedback-Type: abuse\r\nOriginal-Rcpt-To: <Ann@writer.example>",
+      {
+        flags: { autoReply: false, bounce: false, list: false, spam: false },
+        bounces: [],
+        complaint: { type: "abuse", recipients: ["ann@writer.example"] },
+      },
+    ],
+  ])("%s is said whole", async (_, kind, fields, expected) => {
+    const raw = mail({
+      headers: {
+        ...{ From: "Mail Delivery System <mailer-daemon@mx.example>", To: post.address, Subject: "Returned mail" },
+        ...{ "Message-ID": "<r1@mx.example>", Date: "Mon, 23 Nov 2026 10:00:00 +0100" },
+        ...{ Cc: "Bob <bob@mx.example>", "Reply-To": "desk@mx.example", References: "<a@b.example>" },
+        "Content-Type": `multipart/report; report-type=${kind}; boundary="b"`,
+      },
+      body: `--b\r\n\r\nSee below.\r\n--b\r\nContent-Type: message/${kind}\r\n\r\n${fields}\r\n--b--`,
+    });
+
+    const answer = await post.tenant.request("POST", "/v1/inbound/parse", raw, {
+      headers: { "Content-Type": "message/rfc822", "Content-Length": String(raw.length) },
+    });
+
+    expect(answer.body).toEqual({
+      messageId: "r1@mx.example",
+      inReplyTo: null,
+      references: ["a@b.example"],
+      from: { name: "Mail Delivery System", address: "mailer-daemon@mx.example" },
+      to: [{ name: "", address: post.address }],
+      cc: [{ name: "Bob", address: "bob@mx.example" }],
+      replyTo: [{ name: "", address: "desk@mx.example" }],
+      subject: "Returned mail",
+      date: "2026-11-23T09:00:00.000Z",
+      text: "See below.",
+      html: null,
+      replyText: "See below.",
+      attachments: [
+        {
+          filename: null,
+          contentType: `message/${kind}`,
+          size: fields.length,
+          contentId: null,
+          disposition: null,
+          method: null,
+        },
+      ],
+      verdicts: { spf: "none", dkim: "none", dmarc: "none", aligned: false, unauthenticated: true },
+      ...expected,
+    });
+  });
 });
 
 it("a sender that a trusted server vouches for is told as such", async () => {
@@ -430,13 +612,19 @@ describe("from SES, by SNS", () => {
 
       const answer = await sns({ TopicArn, SignatureVersion: version, Message: received(to, mail()) });
       expect(answer.status, await answer.text()).toBe(204);
-      await sns({ TopicArn, Message: received([own.address], btoa(mail()), { encoding: "BASE64" }) });
+      const vouched = (by: string) =>
+        `Authentication-Results: ${by}; dmarc=pass header.from=writer.example\r\n${mail()}`;
+      await sns({ TopicArn, Message: received([own.address], btoa(vouched("amazonses.com")), { encoding: "BASE64" }) });
+      await sns({ TopicArn, Message: received([own.address], vouched("mx.cloudflare.net")) });
 
       const raws = await read(own.inbox.id);
       expect(raws.map(({ source, status }) => [source, status])).toEqual([
         ["ses", "recorded"],
         ["ses", "recorded"],
+        ["ses", "recorded"],
       ]);
+      const mails = await mailsOf(own.inbox.id);
+      expect(mails.map(({ authenticated }) => authenticated).sort()).toEqual([false, false, true]);
       expect(await rawsOf(post.inbox.id)).toHaveLength(before);
     },
   );

@@ -91,6 +91,10 @@ describe("verdicts", () => {
     ["a@example.com", "dkim=pass header.d=sender.example; spf=pass smtp.mailfrom=sender.example", false],
     ["a@example.com", "dkim=fail header.d=example.com; dkim=pass header.d=sender.example; dmarc=fail", false],
     ["a@example.com", "dmarc=pass header.from=example.com", true],
+    ["a@example.com", "dmarc=pass header.from=evil.example", false],
+    ["a@example.com", "dmarc=pass", false],
+    ["a@one.github.io", "dkim=pass header.d=two.github.io", false],
+    ["a@mail.one.workers.dev", "spf=pass smtp.mailfrom=one.workers.dev", true],
   ])("of From %s and %s: aligned is %s", async (from, rest, aligned) => {
     const read = await mail(results("mx.parley.example 1", rest), `From: ${from}`, "", "x");
 

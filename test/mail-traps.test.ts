@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { recipientsInText } from "../src/mail/bounce-texts";
 import { judge } from "../src/mail/bounce-verdict";
 import { readMail } from "../src/mail/read";
 import { replyOf } from "../src/mail/reply";
@@ -160,4 +161,13 @@ it("parts without headers, and parts behind the last boundary, are read", async 
   const mail = await readMail(new TextEncoder().encode(raw));
 
   expect(mail).toMatchObject({ text: "Note: this is text", attachments: [{ filename: "late.pdf", size: 4 }] });
+});
+
+it("lines of nothing but @ are read at once", () => {
+  const words = Array.from({ length: 40 }, () => "@".repeat(395)).join("\n");
+  const begin = performance.now();
+
+  expect(recipientsInText(words, new Set())).toEqual([]);
+
+  expect(performance.now() - begin).toBeLessThan(300);
 });

@@ -90,7 +90,7 @@ describe("a bounce becomes a receipt", () => {
     const raw = bounce("ann@writer.example", idOf(one));
 
     await arrives(post.address, raw, { from: "" });
-    await arrives(post.address, raw, { from: "" });
+    await arrives(post.address, `Received: from another way\r\n${raw}`, { from: "<>" });
     await read(post.inbox.id);
 
     expect((await deliveryOf(one.deliveryId)).status).toBe("bounced");
@@ -121,6 +121,61 @@ describe("a bounce becomes a receipt", () => {
     await read(post.inbox.id);
 
     expect((await ledgerOf(one.deliveryId))[0].details).toMatchObject({ reason: "mailboxFull", hard: false });
+  });
+
+  it("matched by the signed address even where it names the one it was forwarded to", async () => {
+    const one = await sent("ann@writer.example");
+    const to = await tokenAddress(env, post.tenant.id, post.address, "bounce", one.deliveryId);
+
+    await arrives(to!, bounce("ann.private@elsewhere.example", null), { from: "" });
+    await read(post.inbox.id);
+
+    expect((await deliveryOf(one.deliveryId)).status).toBe("bounced");
+  });
+
+  it("wherever it comes: bounces and complaints may go to another inbox", async () => {
+    const own = await newPost();
+    const { body: other } = await own.tenant.post("/v1/inboxes", { domainId: own.domain.id, localPart: "bounces" });
+    const [one, two] = [await sent("ann@writer.example", own), await sent("ann@writer.example", own)];
+
+    await arrives(other.address, bounce("ann@writer.example", one.rfcId), { from: "" });
+    await arrives(other.address, complaint(two.rfcId), { from: "fbl@isp.example" });
+    await read(other.id);
+
+    expect((await deliveryOf(one.deliveryId)).status).toBe("bounced");
+    expect((await deliveryOf(two.deliveryId)).complained).toBe(true);
+  });
+
+  it.each<[string, (one: Sent) => [string, string]]>([
+    [
+      "a person quotes one",
+      ({ rfcId }) => [
+        mail({
+          headers: { Subject: "Re: Hi", References: `<${rfcId}>`, "In-Reply-To": `<${rfcId}>` },
+          body: `What is this?\r\n\r\nFinal-Recipient: rfc822; ann@writer.example\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\nMessage-ID: <${rfcId}>`,
+        }),
+        "bob@writer.example",
+      ],
+    ],
+    [
+      "a person writes one",
+      ({ rfcId }) => [
+        bounce("ann@writer.example", rfcId).replace(DSN.From, "bob@writer.example"),
+        "bob@writer.example",
+      ],
+    ],
+    [
+      "it names the mail as what it answers",
+      ({ rfcId }) => [`References: <${rfcId}>\r\n${bounce("ann@writer.example", null)}`, ""],
+    ],
+  ])("but not where %s", async (_, written) => {
+    const one = await sent("ann@writer.example");
+
+    await arrives(post.address, written(one)[0], { from: written(one)[1] });
+    await read(post.inbox.id);
+
+    expect((await deliveryOf(one.deliveryId)).status).toBe("sent");
+    expect(await ledgerOf(one.deliveryId)).toEqual([]);
   });
 
   it("but not of a recipient it was never sent to, nor for another tenant's mail", async () => {

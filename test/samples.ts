@@ -163,6 +163,7 @@ export const FACTORIES: Record<string, (tenant: Tenant, label: string) => Promis
     return made(tenant.post("/v1/inboxes", { domainId, localPart: "info", name: label }));
   },
   emailMessage: async (tenant) => (await received(tenant)).message_id,
+  rawMail: async (tenant) => (await received(tenant)).raw_key.split("/").at(-1),
   emailChannel: async (tenant) => (await received(tenant)).channel_id,
   suppression: (tenant) => made(tenant.post("/v1/suppressions", { address: `${crypto.randomUUID()}@example.com` })),
   senderRule: (tenant) =>
@@ -333,6 +334,10 @@ export const STAGES: Record<string, Stage> = {
   deleteDraft: withDraft,
   listPublicKeys: async (tenant, own) => {
     own.set("tenantId", tenant.id);
+    return {};
+  },
+  getRawMail: async (_, own) => {
+    await asOwner("update inbound_raw set inbox_id = $1 where id = $2", [own.get("id"), own.get("rawId")]);
     return {};
   },
   addReaction: asReader,

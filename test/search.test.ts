@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type Any, type Client, client, expectProblem, newTenant } from "./helpers";
 import { eventually } from "./jobs";
 import { newPerson, newRoom, type Person } from "./live";
+import { arrives, mail, mailsOf, newPost, read } from "./mail";
 import { asOwner } from "./setup/owner";
 
 async function room(more: object = {}) {
@@ -211,4 +212,33 @@ describe("what is not found", () => {
     expect(made.status, JSON.stringify(made.body)).toBe(201);
     expectProblem(await client(made.body.secret).get("/v1/search/messages?q=x"), 403, "resource_not_allowed");
   });
+});
+
+it("whoever works in an inbox finds its mail, asked of all or of one conversation, and others do not", async () => {
+  const { tenant, inbox, address } = await newPost();
+  const [worker, stranger] = [await newPerson(tenant, { role: "editor" }), await newPerson(tenant, { role: "editor" })];
+  await tenant.put(`/v1/inboxes/${inbox.id}/users/${worker.id}`, {});
+  const roomId = await newRoom(tenant, [worker, stranger]);
+  await arrives(address, mail({ body: "The zeppelin has landed" }));
+  await read(inbox.id);
+  const [{ channel_id }] = await mailsOf(inbox.id);
+  await say(worker, roomId, "Which zeppelin?");
+
+  for (const buried of [0, 2100]) {
+    if (buried > 0) await bury(tenant.id, roomId, buried);
+    expect(await texts(worker, "zeppelin")).toEqual(["Which zeppelin?", "The zeppelin has landed"]);
+    expect(await texts(worker, "zeppelin", `&channelId=${channel_id}`)).toEqual(["The zeppelin has landed"]);
+    expect(await texts(stranger, "zeppelin")).toEqual(["Which zeppelin?"]);
+    const refused = await stranger.get(`/v1/search/messages?q=zeppelin&channelId=${channel_id}`);
+    expectProblem(refused, 404, "not_found");
+  }
+  // In an inbox of many conversations it is looked for otherwise.
+  await asOwner(
+    `insert into channels (tenant_id, id, medium, type, inbox_id)
+       select $1, gen_random_uuid(), 'email', 'email', $2 from generate_series(1, 2000)`,
+    [tenant.id, inbox.id],
+  );
+  await tenant.post(`/v1/channels/${channel_id}/read`, { seq: 2 }, { as: worker.id });
+  expect(await texts(worker, "zeppelin")).toEqual(["Which zeppelin?", "The zeppelin has landed"]);
+  expect(await texts(stranger, "zeppelin")).toEqual(["Which zeppelin?"]);
 });

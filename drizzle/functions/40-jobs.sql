@@ -118,7 +118,7 @@ begin
          order by x.created_at limit most));
     when 'trashedConversations' then
       delete from channels where ctid = any (array(
-        select x.ctid from channels x where x.tenant_id = tenant and x.trashed_at < cutoff order by x.trashed_at, x.id limit most));
+        select x.ctid from channels x where x.tenant_id = tenant and x.trashed_at < cutoff and x.merged_into is null order by x.trashed_at, x.id limit most));
     when 'webhookAttempts' then
       delete from webhook_attempts where ctid = any (array(
         select x.place from webhooks w cross join lateral (select a.ctid as place from webhook_attempts a

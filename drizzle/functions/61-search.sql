@@ -78,6 +78,7 @@ $$;
 -- Neither @@ nor = any is leakproof, so under row-level security their indexes would be ignored: hence a door. `ask` is { q, channelId,
 -- userId, from, to, hasAttachments, below: { at, id } or { seq }, most }. The newest messages are walked for a while, which is all that a
 -- frequent word needs; what is left is looked up in the index, channel by channel, which makes a word cheap that is frequent elsewhere.
+-- Whoever works in an inbox is a member of few of its conversations. Where these are too many, the words are asked for first, as for a server.
 create or replace function door.search_messages(ask jsonb) returns table (id uuid, language text)
 language plpgsql stable security definer
 set search_path = pg_catalog, public, pg_temp set plan_cache_mode = force_custom_plan set enable_seqscan = off as $$
@@ -89,7 +90,7 @@ declare
   below_seq bigint := coalesce((ask #>> '{below,seq}')::bigint, 9223372036854775807);
   below_at timestamptz := least(coalesce((ask #>> '{below,at}')::timestamptz, 'infinity'), (ask ->> 'to')::timestamptz + interval '1 microsecond');
   below_id uuid := coalesce((ask #>> '{below,id}')::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-  walked int; hits uuid[]; languages text[]; l record; wanted tsquery;
+  walked int; hits uuid[]; languages text[]; l record; wanted tsquery; boxes uuid[] := '{}'; mine uuid[] := '{}'; many boolean;
 begin
   if t is null then return; end if;
   with passed as materialized (
@@ -103,7 +104,7 @@ begin
     hit as (select p.id, c.language, p.seq, p.created_at from passed p join place c on c.id = p.channel_id
         join tongues y on y.language = c.language
         left join channel_members cm on cm.tenant_id = t and cm.channel_id = p.channel_id and cm.user_id = reader
-      where p.searchable @@ y.query and p.seq > greatest(c.truncated_seq, coalesce(cm.history_seq, 0)) and (reader is null or chan is not null or cm.role is not null)
+      where p.searchable @@ y.query and p.seq > greatest(c.truncated_seq, coalesce(cm.history_seq, 0)) and (reader is null or chan is not null or cm.role is not null or c.inbox_id is not null)
         and suits_search(row(p.*)::messages, reader, ask, runs)
       order by case when chan is not null then p.seq end desc, p.created_at desc, p.id desc limit most),
     last as (select p.seq, p.created_at, p.id from passed p order by case when chan is not null then p.seq end, p.created_at, p.id limit 1)
@@ -114,7 +115,16 @@ begin
   most := most - cardinality(hits);
   if most <= 0 or walked < walk then return; end if;
 
-  if reader is null and chan is null then
+  -- Those in whose inboxes it may be looked are few: others are not asked of each inbox.
+  if chan is null and exists (select 1 from users u where u.tenant_id = t and u.id = reader and u.type <> 'anonymous' and (u.role is not null
+      or exists (select 1 from inbox_members m where m.tenant_id = t and m.user_id = reader)
+      or exists (select 1 from team_members w join inbox_members m on m.tenant_id = t and m.team_id = w.team_id
+        where w.tenant_id = t and w.user_id = reader))) then
+    boxes := array(select i.id from inboxes i where i.tenant_id = t and works_in_inbox(t, i.id, reader));
+    mine := array(select c.id from channels c where c.tenant_id = t and c.inbox_id = any (boxes) limit walk + 1);
+  end if;
+  many := cardinality(mine) > walk;
+  if chan is null and (reader is null or many) then
     for l in with recursive each as (
           (select c.language from channels c where c.tenant_id = t order by c.language limit 1)
           union all
@@ -123,17 +133,20 @@ begin
       wanted := search_query(l.language, q);
       return query select m.id, c.language from (select * from messages x where x.tenant_id = t and x.searchable @@ wanted offset 0) m
           join channels c on c.tenant_id = t and c.id = m.channel_id and c.language = l.language
-        where (m.created_at, m.id) < (below_at, below_id) and m.seq > c.truncated_seq and suits_search(row(m.*)::messages, reader, ask, runs)
+          left join channel_members cm on cm.tenant_id = t and cm.channel_id = c.id and cm.user_id = reader
+        where (m.created_at, m.id) < (below_at, below_id) and m.seq > greatest(c.truncated_seq, coalesce(cm.history_seq, 0))
+          and (reader is null or c.inbox_id = any (boxes) and c.deleted_at is null) and suits_search(row(m.*)::messages, reader, ask, runs)
         order by m.created_at desc, m.id desc limit most;
     end loop;
-    return;
+    if reader is null then return; end if;
   end if;
   for l in select c.language, array_agg(c.id) as ids, array_agg(greatest(c.truncated_seq, coalesce(cm.history_seq, 0))) as starts
-      from (select x.channel_id as id from channel_members x where chan is null and x.tenant_id = t and x.user_id = reader union all select chan where chan is not null) own
+      from (select x.channel_id as id from channel_members x where chan is null and x.tenant_id = t and x.user_id = reader
+        union select chan where chan is not null union select y.id from unnest(mine) y(id) where not many) own
       join channels c on c.tenant_id = t and c.id = own.id
       left join channel_members cm on cm.tenant_id = t and cm.channel_id = c.id and cm.user_id = reader
      cross join lateral seeing(c, reader) s
-     where s.sees
+     where s.sees and (chan is not null or c.inbox_id is null or not many)
      group by c.language loop
     wanted := search_query(l.language, q);
     -- The condition on the tenant stays out of the index on purpose: the channel says more.

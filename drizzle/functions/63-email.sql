@@ -25,7 +25,8 @@ language sql volatile security definer set search_path = pg_catalog, public, pg_
       from free f where r.tenant_id = f.tenant_id and r.id = f.id returning r.*)
   select coalesce(jsonb_agg(jsonb_build_object('tenantId', k.tenant_id, 'id', k.id, 'inboxId', k.inbox_id, 'source', k.source,
       'envelopeFrom', k.envelope_from, 'envelopeTo', k.envelope_to, 'tag', k.tag, 'route', k.route, 'size', k.size, 'sha256', k.sha256,
-      'attempt', k.attempts, 'address', i.local_part || '@' || d.name, 'autoReply', i.auto_reply_text is not null)), '[]')
+      'attempt', k.attempts, 'address', i.local_part || '@' || d.name, 'authServers', d.auth_servers,
+      'autoReply', i.auto_reply_text is not null)), '[]')
     from taken k join inboxes i on i.tenant_id = k.tenant_id and i.id = k.inbox_id
     join domains d on d.tenant_id = i.tenant_id and d.id = i.domain_id
 $$;
@@ -71,10 +72,11 @@ $$;
 
 -- What the rules say of a sender: the narrowest decides.
 create or replace function public.takes_sender(inbox uuid, sender text) returns boolean language plpgsql stable as $$
+declare domain text := substring(sender from '[^@]*$');
 begin
   return coalesce((select r.action = 'allow' from sender_rules r
      where r.tenant_id = current_tenant() and (r.inbox_id = inbox or r.inbox_id is null)
-       and (r.pattern in ('*', sender, split_part(sender, '@', 2)) or split_part(sender, '@', 2) like '%.' || r.pattern)
+       and (r.pattern in ('*', sender, domain) or domain like '%.' || r.pattern)
      order by r.inbox_id is null, r.pattern = '*', position('@' in r.pattern) = 0, length(r.pattern) desc limit 1), true);
 end $$;
 
@@ -94,49 +96,6 @@ begin
   return who;
 end $$;
 
--- Two conversations are one: all of `other` goes on in `chan`, under new numbers, for its stream has no gaps. Messages
--- keep their ids. Whoever had read both has read the one. The caller holds the locks of both streams.
-create or replace function public.merge_conversations(chan uuid, other uuid, hooks jsonb) returns table (id uuid, kind text,
-  stream uuid, seq bigint, type text, at timestamptz, payload text, audience uuid, deliveries uuid[]) language plpgsql as $$
-#variable_conflict use_column
-declare t uuid := current_tenant(); st streams; old streams; moved uuid[]; raised bigint; items jsonb; data jsonb;
-begin
-  select * into st from streams s where s.tenant_id = t and s.kind = 'channel' and s.id = chan;
-  select * into old from streams s where s.tenant_id = t and s.kind = 'channel' and s.id = other;
-  insert into channel_members (tenant_id, channel_id, user_id, role)
-    select m.tenant_id, chan, m.user_id, m.role from channel_members m where m.tenant_id = t and m.channel_id = other on conflict do nothing;
-  moved := array(select m.id from messages m where m.tenant_id = t and m.channel_id = other and m.seq is not null order by m.seq);
-  update messages m set channel_id = chan, seq = st.last_seq + 1 + x.nth,
-      ordinal = case when m.ordinal is not null then st.last_ordinal + x.counted end
-    from (select y.id, row_number() over (order by y.seq) as nth, count(y.ordinal) over (order by y.seq) as counted from messages y
-      where y.tenant_id = t and y.channel_id = other and y.seq is not null) x
-   where m.tenant_id = t and m.id = x.id;
-  get diagnostics raised = row_count;
-  update messages m set channel_id = chan where m.tenant_id = t and m.channel_id = other;
-  update message_mentions n set channel_id = chan, ordinal = m.ordinal from messages m
-   where n.tenant_id = t and n.channel_id = other and m.tenant_id = t and m.id = n.message_id;
-  update deliveries d set channel_id = chan where d.tenant_id = t and d.channel_id = other;
-  select coalesce(max(m.ordinal), st.last_ordinal) into raised from messages m
-   where m.tenant_id = t and m.channel_id = chan and m.ordinal is not null;
-  update streams s set last_ordinal = raised, last_message_at = greatest(st.last_message_at, old.last_message_at)
-   where s.tenant_id = t and s.kind = 'channel' and s.id = chan;
-  update channel_members m set read_ordinal = raised, read_seq = st.last_seq + 1 + cardinality(moved)
-    from channel_members o where m.tenant_id = t and m.channel_id = chan and o.tenant_id = t and o.channel_id = other and o.user_id = m.user_id
-     and (m.read_ordinal >= st.last_ordinal and o.read_ordinal >= old.last_ordinal);
-  update channels c set merged_into = chan, updated_at = now() where c.tenant_id = t and (c.id = other or c.merged_into = other);
-  data := jsonb_build_object('channelId', chan, 'mergedId', other, 'messageIds', to_jsonb(moved));
-  items := jsonb_build_array(
-      jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan, 'type', 'channel.merged', 'data', data::text,
-        'webhooks', wanting(hooks -> 'channel.merged', chan, data)),
-      -- Those who watch the old one are told where to go on; webhooks hear of it once.
-      jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', other, 'type', 'channel.merged', 'data', data::text, 'webhooks', '[]'::jsonb))
-    || coalesce((select jsonb_agg(jsonb_build_object('n', x.n, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan, 'type', 'message.moved',
-        'data', d.data::text, 'webhooks', wanting(hooks -> 'message.moved', chan, d.data)) order by x.n)
-      from unnest(moved) with ordinality x(message, n) join messages m on m.tenant_id = t and m.id = x.message
-      cross join lateral (select jsonb_build_object('fromChannelId', other, 'message', message_json(m, null)) as data) d), '[]');
-  return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries from record_events(items) r;
-end $$;
-
 -- Mails of an inbox that share an id wait for each other; who records several takes all of theirs at once.
 create or replace function public.lock_mail_ids(mails jsonb) returns void language plpgsql as $$
 begin
@@ -153,6 +112,7 @@ create or replace function public.record_inbound(mail jsonb) returns table (id u
 #variable_conflict use_column
 declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; raw inbound_raw; known emails; ids text[]; places uuid[]; chan uuid;
   who uuid; msg uuid := (mail ->> 'messageId')::uuid; one uuid; said record; data jsonb; is_new boolean := false;
+  title text := plain_subject(mail ->> 'subject'); named text; first text; is_named boolean := false;
 begin
   ids := array(select i ->> 'id' from jsonb_array_elements(mail -> 'ids') i);
   perform lock_mail_ids(jsonb_build_array(mail));
@@ -181,10 +141,18 @@ begin
   if chan is null then
     chan := (mail ->> 'channelId')::uuid;
     is_new := true;
-    insert into channels (tenant_id, id, medium, type, name, inbox_id) values (t, chan, 'email', 'email', mail ->> 'name', box);
+    insert into channels (tenant_id, id, medium, type, name, inbox_id) values (t, chan, 'email', 'email', title, box);
+    data := jsonb_set(mail -> 'created', '{channel,name}', coalesce(to_jsonb(title), 'null'));
     return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries
       from record_events(jsonb_build_array(jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan,
-        'type', 'channel.created', 'data', (mail -> 'created')::text, 'webhooks', wanting(mail #> '{webhooks,channel.created}', chan, mail -> 'created')))) r;
+        'type', 'channel.created', 'data', data::text, 'webhooks', wanting(mail #> '{webhooks,channel.created}', chan, data)))) r;
+  else
+    select c.name into named from channels c where c.tenant_id = t and c.id = chan;
+    -- What somebody called it stays. Most mails bear the name already, and nothing has to be looked up.
+    if named is distinct from title or cardinality(places) > 1 then
+      first := first_subject(chan);
+      is_named := named is not distinct from plain_subject(first) or named is not distinct from first;
+    end if;
   end if;
   foreach one in array places[2:] loop
     return query select * from merge_conversations(chan, one, mail -> 'webhooks');
@@ -195,34 +163,32 @@ begin
   perform refuse_unless(said.code is null, 'internal', jsonb_build_object('said', said.code));
   return query select said.event, 'channel', chan, said.seq, 'message.new', now(),
     case when is_heard('channel', chan, 'message.new') then said.payload end, said.audience, said.deliveries;
-  insert into emails (tenant_id, message_id, inbox_id, rfc_id, fingerprint, subject, text, html, sent_at, envelope_from, envelope_to, tag, raw_key,
+  insert into emails (tenant_id, message_id, inbox_id, rfc_id, fingerprint, subject, text, html, left_out, sent_at, envelope_from, envelope_to, tag, raw_key,
       raw_size, verdicts, authenticated, auto_reply, bounce, list, spam, id_reused, why)
-    select t, msg, box, e."rfcId", e.fingerprint, e.subject, e.text, e.html, e."sentAt", raw.envelope_from, raw.envelope_to, raw.tag, e."rawKey",
+    select t, msg, box, e."rfcId", e.fingerprint, e.subject, e.text, e.html, e."leftOut", e."sentAt", raw.envelope_from, raw.envelope_to, raw.tag, e."rawKey",
       raw.size, e.verdicts, e.authenticated, e."autoReply", e.bounce, e.list, e.spam, known.message_id is not null,
       e.why || jsonb_build_object('joinedBy', case when not is_new then (select jsonb_agg(distinct f.referenced_id) from message_references f
         where f.tenant_id = t and f.inbox_id = box and f.referenced_id = any (ids)) end, 'merged', to_jsonb(places[2:]))
-    from jsonb_to_record(mail) e("rfcId" text, fingerprint text, subject text, text text, html text, "sentAt" timestamptz, "rawKey" text,
+    from jsonb_to_record(mail) e("rfcId" text, fingerprint text, subject text, text text, html text, "leftOut" text[], "sentAt" timestamptz, "rawKey" text,
       verdicts jsonb, authenticated boolean, "autoReply" boolean, bounce boolean, list boolean, spam boolean, why jsonb);
   insert into message_recipients (tenant_id, id, message_id, kind, position, address, name)
     select t, gen_random_uuid(), msg, r.kind, r.position, r.address, r.name
       from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, name text);
   insert into message_references (tenant_id, message_id, inbox_id, referenced_id, kind, position)
     select t, msg, box, i.id, i.kind, i.position from jsonb_to_recordset(mail -> 'ids') i(id text, kind text, position int) on conflict do nothing;
+  title := case when is_named then plain_subject(first_subject(chan)) end;
+  if is_named and title is distinct from named then
+    update channels c set name = title, updated_at = now() where c.tenant_id = t and c.id = chan;
+    data := jsonb_build_object('channelId', chan, 'changed', jsonb_build_object('name', title));
+    return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries
+      from record_events(jsonb_build_array(jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan,
+        'type', 'channel.updated', 'data', data::text, 'webhooks', wanting(mail #> '{webhooks,channel.updated}', chan, data)))) r;
+  end if;
   data := mail -> 'received' || jsonb_build_object('channelId', chan);
   return query select r.id, r.kind, r.stream, r.seq, r.type, r.at, r.payload, r.audience, r.deliveries
     from record_events(jsonb_build_array(jsonb_build_object('n', 0, 'id', gen_random_uuid(), 'kind', 'channel', 'stream', chan,
       'type', mail ->> 'receivedType', 'data', data::text, 'webhooks', wanting(mail #> array['webhooks', mail ->> 'receivedType'], chan, data)))) r;
   perform settle_inbound(raw.id, 'recorded', null, msg);
-end $$;
-
--- The conversations of an inbox that hold a mail with one of these ids, the oldest first. Each id is looked up by itself: a
--- planner that knows little of the table would read all that the inbox has.
-create or replace function public.conversations_of(inbox uuid, ids text[]) returns uuid[] language plpgsql stable as $$
-declare t uuid := current_tenant();
-begin
-  return array(select distinct x.channel_id from unnest(ids) i(id) cross join lateral (
-      select m.channel_id from message_references f join messages m on m.tenant_id = f.tenant_id and m.id = f.message_id
-       where f.tenant_id = t and f.inbox_id = inbox and f.referenced_id = i.id offset 0) x order by 1);
 end $$;
 
 -- What became of a received mail.

@@ -3,7 +3,7 @@ import { announce, recordEvents, recordedIn } from "../events/service";
 import { scheduleJob } from "../jobs/service";
 import { currentUser } from "../lib/columns";
 import type { Context } from "../lib/context";
-import { asTenant, db } from "../lib/db";
+import { asTenant, db, refuseUnless } from "../lib/db";
 import { ApiError } from "../lib/errors";
 import { newId } from "../lib/ids";
 import { after, type Page, paged } from "../lib/page";
@@ -248,6 +248,11 @@ export async function deleteChannel(ctx: Context, id: string): Promise<void> {
   const removal = scheduleJob(ctx, { type: "channels.removal", payload: { channelId: id } });
   const batch = await asTenant(ctx, [
     mustBeAllowed(ctx, id, "channel.delete"),
+    // What it was goes on in another, whose readers it leads there.
+    refuseUnless(
+      sql`not exists (select 1 from channels c where c.tenant_id = current_tenant() and c.id = ${id}::uuid and c.merged_into is not null)`,
+      "channel_merged",
+    ),
     recordEvents(ctx, [{ type: "channel.deleted", stream: { kind: "channel", id }, data: { channelId: id } }]),
     audit(ctx, "channel.deleted", { type: "channel", id }),
     db.update(channels).set({ deletedAt: sql<string>`now()`, distinctKey: null }).where(own(channels, id)),

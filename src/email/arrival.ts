@@ -50,7 +50,7 @@ export async function takeIn(
   );
   const row = {
     ...{ tenantId, id, inboxId: inbox.id, source, route, tag, size, sha256 },
-    envelopeFrom: envelope.from.slice(0, 320),
+    envelopeFrom: envelope.from.replace(/^<\s*>$/, "").slice(0, 320),
     envelopeTo: envelope.to,
   };
   try {

@@ -8,11 +8,10 @@ import type { Job, Step } from "../lib/job";
 import { compose } from "../mail/compose";
 import type { Verdicts } from "../mail/facts";
 import { domainOf, headerValue, type Mail } from "../mail/mail";
-import { verdictsOf } from "../mail/verdicts";
 import type { EmailContent } from "../providers/email";
 import { rawKey } from "./arrival";
 import type { ClaimedRaw } from "./consumer";
-import { authservIds, type Clues } from "./recording";
+import type { Clues } from "./recording";
 import { outboundRaw } from "./schema";
 
 /** RFC 3834: no machine, no list and nobody who is nobody is answered. */
@@ -46,9 +45,9 @@ function isAnswered(
 export type Answer = ReturnType<typeof answerLater>;
 
 /** Stands in the batch that makes the mail a message: of one that does not become one there is nothing to answer. */
-export function answerLater(ctx: Context, raw: ClaimedRaw, mail: Mail, { messageId, sender, flags }: Clues) {
+export function answerLater(ctx: Context, raw: ClaimedRaw, mail: Mail, { messageId, sender, flags, verdicts }: Clues) {
   const { address } = sender;
-  if (!isAnswered(mail, raw, address, flags, verdictsOf(mail, authservIds(ctx.env)))) return null;
+  if (!isAnswered(mail, raw, address, flags, verdicts)) return null;
   return scheduleJob(ctx, {
     type: "email.auto-reply",
     payload: { messageId, inboxId: raw.inboxId, address, from: raw.address },

@@ -12,13 +12,14 @@ import { type InboundMessage, rawKey } from "./arrival";
 import { answerLater } from "./auto-reply";
 import { cluesOf, filesOf, type MailFile, type Read, recordInbound } from "./recording";
 import { hearReports } from "./reports";
+import type { RAW_SOURCES } from "./schema";
 
 /** As `door.claim_inbound` hands it over. */
 export type ClaimedRaw = {
   tenantId: string;
   id: string;
   inboxId: string;
-  source: string;
+  source: (typeof RAW_SOURCES)[number];
   envelopeFrom: string;
   envelopeTo: string;
   tag: string | null;
@@ -28,6 +29,8 @@ export type ClaimedRaw = {
   attempt: number;
   /** The inbox's own. */
   address: string;
+  /** Of the servers that hand in its domain's mail. */
+  authServers: string[];
   autoReply: boolean;
 };
 
@@ -66,18 +69,21 @@ async function readSome(env: Env, places: { t: string; id: string }[] | null, ct
     for (const group of groups) await readTogether(env, group, ctx);
   };
   await Promise.all(Array.from({ length: LANES }, lane));
-  for (const raw of claimed.filter(isLarge)) await readTogether(env, [raw], ctx);
+  // In another order each time, so that one which ends the isolate does not always keep the same ones from being read.
+  const alone = claimed.filter(isAlone).map((raw) => ({ raw, turn: Math.random() }));
+  for (const { raw } of alone.toSorted((a, b) => a.turn - b.turn)) await readTogether(env, [raw], ctx);
   return claimed.length;
 }
 
-const isLarge = ({ size }: ClaimedRaw) => size > SMALL_BYTES;
+/** What failed before may take an isolate with it, and with that one those that are read beside it. */
+const isAlone = ({ size, attempt }: ClaimedRaw) => size > SMALL_BYTES || attempt > 2;
 
 /** Small mails of one tenant, few enough to be held at a time. */
 function groupsOf(claimed: readonly ClaimedRaw[]): ClaimedRaw[][] {
   const groups: ClaimedRaw[][] = [];
   const open = new Map<string, { group: ClaimedRaw[]; bytes: number }>();
   for (const raw of claimed) {
-    if (isLarge(raw)) continue;
+    if (isAlone(raw)) continue;
     let last = open.get(raw.tenantId);
     if (!last || last.group.length === GROUP_MOST || last.bytes + raw.size > GROUP_BYTES) {
       last = { group: [], bytes: 0 };
@@ -114,23 +120,30 @@ async function readTogether(env: Env, group: readonly ClaimedRaw[], ctx: Executi
   }
 }
 
-async function mailOf(env: Env, { tenantId, id }: ClaimedRaw): Promise<Mail | null> {
+/** It was begun so often and never ended, not even with an error: it is not begun again. */
+const isExhausted = ({ attempt }: ClaimedRaw) => attempt > ATTEMPTS_MOST;
+
+async function mailOf(env: Env, raw: ClaimedRaw): Promise<Mail | null> {
+  if (isExhausted(raw)) return null;
+  const { tenantId, id, envelopeFrom } = raw;
   const object = await env.FILES.get(rawKey(tenantId, id));
-  return object && (await readMail(await object.bytes()));
+  // Who wrote it could have put in any Return-Path; whoever handed it over knows the sender.
+  return object && { ...(await readMail(await object.bytes())), returnPath: envelopeFrom };
 }
 
 async function settle(ctx: Context, group: readonly ClaimedRaw[], mails: readonly (Mail | null)[]): Promise<void> {
   const reads: Read[] = [];
   for (const [i, raw] of group.entries()) {
     const mail = mails[i]!;
-    if (!mail) await fail(ctx, raw, "raw_lost");
+    if (isExhausted(raw)) await fail(ctx, raw, "attempts_exhausted");
+    else if (!mail) await fail(ctx, raw, "raw_lost");
     else if (mail.failure) await fail(ctx, raw, mail.failure);
-    else if (goesRound(mail, raw.address)) await asTenant(ctx, [settled(raw, "looping", null)]);
+    else if (goesRound(mail, raw)) await asTenant(ctx, [settled(raw, "looping", null)]);
     else reads.push(await readyRead(ctx, raw, mail));
   }
   if (reads.length === 0) return;
-  const there = await recorded(ctx, reads);
-  for (const [i, { files }] of reads.entries()) if (!there[i]) await forgetAttachments(ctx, files);
+  const refused = await recorded(ctx, reads);
+  for (const { raw, files } of reads) if (refused.has(raw.id)) await forgetAttachments(ctx, files);
 }
 
 async function readyRead(ctx: Context, raw: ClaimedRaw, mail: Mail): Promise<Read> {
@@ -143,7 +156,7 @@ async function readyRead(ctx: Context, raw: ClaimedRaw, mail: Mail): Promise<Rea
 const TRIES = 5;
 
 /** Once more, where another mail joined conversations meanwhile. */
-async function recorded(ctx: Context, reads: readonly Read[]): Promise<boolean[]> {
+async function recorded(ctx: Context, reads: readonly Read[]): Promise<Set<string>> {
   for (let tries = 1; ; tries++) {
     try {
       return await recordInbound(ctx, reads);
@@ -158,10 +171,11 @@ const OWN_HOPS = 4;
 const HOPS = 60;
 
 /** A mail that has been here again and again, or anywhere too often. */
-function goesRound(mail: Mail, address: string): boolean {
+function goesRound(mail: Mail, { address, envelopeTo }: ClaimedRaw): boolean {
   const received = headerValues(mail, "received");
-  const own = headerValues(mail, "delivered-to").filter((to) => to.toLowerCase().includes(address)).length;
-  const forUs = received.filter((hop) => hop.toLowerCase().includes(`for <${address}>`)).length;
+  const isOurs = (to: string | undefined) => [address, envelopeTo.toLowerCase()].includes(to?.toLowerCase() ?? "");
+  const own = headerValues(mail, "delivered-to").filter((to) => isOurs(/^\s*<?([^<>\s]+)>?\s*$/.exec(to)?.[1])).length;
+  const forUs = received.filter((hop) => isOurs(/\sfor <?([^<>\s;]+)/i.exec(hop)?.[1])).length;
   return Math.max(own, forUs) > OWN_HOPS || received.length > HOPS;
 }
 
@@ -172,7 +186,7 @@ async function storeAttachments(ctx: Context, raw: ClaimedRaw, mail: Mail): Prom
   return files;
 }
 
-/** Of a mail that did not become a message, nothing but its bytes is kept. */
+/** Of a mail that never becomes a message, nothing but its bytes is kept. */
 async function forgetAttachments(ctx: Context, files: MailFile[]): Promise<void> {
   if (files.length > 0) await ctx.env.FILES.delete(files.map(({ id }) => objectKey(ctx.tenantId, id)));
 }

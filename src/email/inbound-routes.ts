@@ -38,6 +38,7 @@ const Parsed = z
         size: z.int(),
         contentId: z.string().nullable(),
         disposition: z.enum(["attachment", "inline"]).nullable(),
+        method: z.string().nullable().openapi({ description: "Of a calendar's part, such as REQUEST" }),
       }),
     ),
     flags: z.object({ autoReply: z.boolean(), bounce: z.boolean(), list: z.boolean(), spam: z.boolean() }),

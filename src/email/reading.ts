@@ -3,7 +3,7 @@ import { mustBeAllowed, seen } from "../channels/access";
 import { channels } from "../channels/schema";
 import { folded } from "../contacts/service";
 import { signedLink } from "../files/links";
-import { mustSeeInbox } from "../inboxes/service";
+import { mustSeeMailOf } from "../inboxes/service";
 import { boundsOf, type Context } from "../lib/context";
 import { asTenant, db, refuseUnless } from "../lib/db";
 import { ApiError } from "../lib/errors";
@@ -63,7 +63,7 @@ export async function listConversations(ctx: Context, inboxId: string, filters: 
     after(filters, [{ expression: latest, type: "timestamptz" }, channels.id]),
   );
   const [, rows] = await asTenant(ctx, [
-    mustSeeInbox(inboxId),
+    mustSeeMailOf(inboxId),
     db
       .select({
         exactly,
@@ -120,6 +120,7 @@ export async function getEmail(ctx: Context, id: string, { remoteImages }: Email
         subject: columns.subject,
         text: columns.text,
         html: columns.html,
+        leftOut: sql<("text" | "html")[]>`${columns.leftOut}`,
         sentAt: columns.sentAt,
         envelopeFrom: columns.envelopeFrom,
         envelopeTo: columns.envelopeTo,

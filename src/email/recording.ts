@@ -29,6 +29,7 @@ const BODY_MOST = 2_000_000;
 const TYPES = [
   "channel.created",
   "channel.merged",
+  "channel.updated",
   "message.moved",
   "message.new",
   "message.pending",
@@ -41,8 +42,16 @@ const plain = (text: string, most: number): string => text.slice(0, most).replac
 export const whole = (text: string | null): string | null =>
   text === null || text.length > BODY_MOST ? null : plain(text, BODY_MOST);
 
-/** Servers whose word on a sender is believed. */
+/** Servers whose word on a sender is believed, whatever way a mail comes. */
 export const authservIds = (env: Env): string[] => env.AUTHSERV_IDS.split(/\s+/).filter(Boolean);
+
+const isOfSes = (id: string): boolean => /(^|\.)amazonses\.com$/i.test(id);
+
+/** Each way has its own, for each removes from a mail what others wrote in its own name, and in no other's. */
+function believed(env: Env, { source, authServers: own }: ClaimedRaw): string[] {
+  if (source === "http") return own;
+  return authservIds(env).filter((id) => isOfSes(id) === (source === "ses"));
+}
 
 export type MailFile = { id: string; name: string; contentType: string; size: number; sha256: string };
 export type Clues = Awaited<ReturnType<typeof cluesOf>>;
@@ -58,21 +67,22 @@ export async function cluesOf(ctx: Context, raw: ClaimedRaw, mail: Mail) {
     token: token?.kind === "reply" ? tokenReference(token.id) : null,
   });
   const signals = signalsOf(mail);
+  const verdicts = verdictsOf(mail, believed(ctx.env, raw));
   const from = mail.from ?? mail.sender ?? { name: "", address: raw.envelopeFrom };
   const sender = { address: folded(plain(from.address, 320)), name: from.name ? plain(from.name, 255) : null };
-  return { messageId: newId(), token, references, signals, flags: flagsOf(signals), sender };
+  return { messageId: newId(), token, references, signals, flags: flagsOf(signals), verdicts, sender };
 }
 
 export type Read = { raw: ClaimedRaw; mail: Mail; files: MailFile[]; clues: Clues; answer: Answer };
 
-/** All or none. Tells of each mail whether it is there as a message. */
-export async function recordInbound(ctx: Context, reads: readonly Read[]): Promise<boolean[]> {
+/** All or none. Tells which mails will never be a message; others may have become one by an earlier reading. */
+export async function recordInbound(ctx: Context, reads: readonly Read[]): Promise<Set<string>> {
   const records = await Promise.all(reads.map((read) => recordOf(ctx, read)));
   const answers = reads.flatMap(({ answer }, i) => (answer ? [{ answer, i }] : []));
   const lock = records.map(({ inboxId, ids }) => ({ inboxId, ids: ids.map(({ id }) => ({ id })) }));
   const record = records.map((one) => db.select(RECORDED).from(sql`record_inbound(${JSON.stringify(one)}::jsonb)`));
   const kept = db
-    .select({ messageId: inboundRaw.messageId })
+    .select({ id: inboundRaw.id, status: inboundRaw.status, messageId: inboundRaw.messageId })
     .from(inboundRaw)
     .where(
       and(
@@ -90,18 +100,18 @@ export async function recordInbound(ctx: Context, reads: readonly Read[]): Promi
     ...answers.map(({ answer }) => answer.query),
   ])) as unknown[];
   announce(ctx, batch.slice(0, reads.length).flat() as Recorded[]);
-  const messages = new Set((batch[reads.length] as { messageId: string | null }[]).map(({ messageId }) => messageId));
-  const there = reads.map(({ clues }) => messages.has(clues.messageId));
+  const raws = batch[reads.length] as { id: string; status: string; messageId: string | null }[];
+  const messages = new Set(raws.map(({ messageId }) => messageId));
   for (const [n, { answer, i }] of answers.entries())
-    if (there[i]) answer.announce(batch[reads.length + 1 + n] as Parameters<typeof answer.announce>[0]);
-  return there;
+    if (messages.has(reads[i]!.clues.messageId))
+      answer.announce(batch[reads.length + 1 + n] as Parameters<typeof answer.announce>[0]);
+  return new Set(raws.filter(({ status }) => status === "duplicate" || status === "blocked").map(({ id }) => id));
 }
 
 /** The batch's function does the rest: it knows what is there already. */
 async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
-  const { messageId, references, signals, flags, sender } = clues;
+  const { messageId, references, signals, flags, verdicts, sender } = clues;
   const channelId = newId();
-  const verdicts = verdictsOf(mail, authservIds(ctx.env));
   const subject = plain(mail.subject, 998);
   const now = new Date().toISOString();
   const written = plain(replyOf(mail).text, TEXT_MOST);
@@ -118,11 +128,11 @@ async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
     },
     ids: references,
     fingerprint: await fingerprintOf(mail),
-    name: subject || null,
     contact: { id: newId(), ...sender },
     files,
     text: whole(mail.text),
     html: whole(mail.html),
+    leftOut: (["text", "html"] as const).filter((one) => mail[one] !== null && whole(mail[one]) === null),
     sentAt: mail.date,
     rawKey: rawKey(ctx.tenantId, raw.id),
     authenticated: !verdicts.unauthenticated,
@@ -141,9 +151,14 @@ async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
   };
 }
 
+const HASHED_MOST = 500_000;
+
 /** Tells mails apart that bear the same id; what servers on its way add changes nothing. */
-async function fingerprintOf({ from, subject, date, text, html, attachments }: Mail): Promise<string> {
-  const parts = [from?.address.toLowerCase(), subject, date, text, html, attachments.map(({ sha256 }) => sha256)];
+export async function fingerprintOf({ from, subject, date, text, html, attachments }: Mail): Promise<string> {
+  // Another copy of a body as long as a mail may be would be too much for an isolate.
+  const hashed = async (body: string | null) => (body && body.length > HASHED_MOST ? sha256Hex(body) : body);
+  const files = attachments.map(({ sha256 }) => sha256);
+  const parts = [from?.address.toLowerCase(), subject, date, await hashed(text), await hashed(html), files];
   return sha256Hex(JSON.stringify(parts));
 }
 

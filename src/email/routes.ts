@@ -104,6 +104,9 @@ const Email = z
     subject: z.string(),
     text: z.string().nullable(),
     html: z.string().nullable().openapi({ description: "Made safe; pictures that came with it are links for an hour" }),
+    leftOut: z.array(z.enum(["text", "html"])).openapi({
+      description: "Of `text` and `html` those that are null because they are too long; the raw mail has them",
+    }),
     blockedImages: z.int(),
     sentAt: Moment.nullable(),
     envelopeFrom: z.string().nullable(),

@@ -24,6 +24,8 @@ export const emails = pgTable(
     /** Whole, with what was quoted; null where it was too long to be kept beside the raw mail. */
     text: text("text"),
     html: text("html"),
+    /** Of `text` and `html` those that are in the raw mail alone. */
+    leftOut: text("left_out").array().notNull().default([]),
     sentAt: instant("sent_at"),
     envelopeFrom: text("envelope_from"),
     envelopeTo: text("envelope_to"),

@@ -24,7 +24,7 @@ export async function verifyDomain(ctx: Context, id: string) {
 async function check(ctx: Context, { domain, records }: DomainRow) {
   const answers = await lookUpAll(records, { resolverUrl: ctx.env.DOH_URL });
   const now = records.map((record) => ({ ...record, ...judge(record, answers) }));
-  const status = holds("proof", now) ? "verified" : domain.status === "pending" ? "pending" : "lost";
+  const status = statusOf(domain, now);
   const batch = await asTenant({ ...ctx, once: undefined }, [
     refuseUnless(
       sql`exists (select 1 from ${domains} where ${ownDomain(domain.id, sql`${domains.status} = ${domain.status}`)} for update)`,
@@ -33,12 +33,32 @@ async function check(ctx: Context, { domain, records }: DomainRow) {
     db.execute(sql`update domain_records r set found = array(select jsonb_array_elements_text(j.found)), ok = j.ok, todo = j.todo
       from jsonb_to_recordset(${JSON.stringify(now)}::jsonb) j(id uuid, found jsonb, ok boolean, todo text)
       where r.tenant_id = current_tenant() and r.id = j.id`),
-    db.update(domains).set({ status, checkedAt: sql`now()` }).where(ownDomain(domain.id)),
+    db
+      .update(domains)
+      .set({
+        ...{ status, checkedAt: sql`now()` },
+        missingSince: holds("proof", now) ? null : sql`coalesce(${domains.missingSince}, now())`,
+      })
+      .where(ownDomain(domain.id)),
     recordEvents(ctx, eventsOf(ctx, domain, records, now, status)),
     selectDomain(domain.id),
   ]);
   announce(ctx, recordedIn(batch));
   return shownDomain(found(batch[4]));
+}
+
+const PATIENCE_MS = 86_400_000;
+
+/**
+ * A name server that once says there is nothing is often mistaken, and its word would turn mail away for good: lost is
+ * what was not there for a day, or where the proof of somebody else stands.
+ */
+function statusOf({ status, missingSince }: DomainRow["domain"], now: DomainRecord[]): DomainRow["domain"]["status"] {
+  if (holds("proof", now)) return "verified";
+  if (status !== "verified") return status;
+  const replaced = now.some(({ purpose, found }) => purpose === "proof" && found.length > 0);
+  const missed = missingSince !== null && Date.parse(missingSince) < Date.now() - PATIENCE_MS;
+  return replaced || missed ? "lost" : "verified";
 }
 
 function eventsOf(
@@ -51,7 +71,11 @@ function eventsOf(
   const stream = { kind: "tenant" as const, id: ctx.tenantId };
   const about = { medium: "email" };
   const { id: domainId, name } = row;
-  const lost = RECORD_PURPOSES.filter((purpose) => holds(purpose, before) && !holds(purpose, now));
+  const lost = RECORD_PURPOSES.filter((purpose) =>
+    purpose === "proof"
+      ? status === "lost" && row.status === "verified"
+      : holds(purpose, before) && !holds(purpose, now),
+  );
   return [
     ...(status === "verified" && row.status !== "verified"
       ? [{ type: "domain.verified" as const, stream, about, data: { domainId, name } }]

@@ -19,6 +19,10 @@ const Domain = z
     replyTo: z.string().nullable(),
     bounceAddress: z.string().nullable(),
     inboundTopic: z.string().nullable(),
+    authServers: z.array(z.string()),
+    missingSince: Moment.nullable().openapi({
+      description: "Since when its proof is not found; after a day of that it is lost",
+    }),
     mxVerified: z.boolean(),
     spfVerified: z.boolean(),
     dkimVerified: z.boolean(),
@@ -52,6 +56,20 @@ const settings = {
     .nullable()
     .optional()
     .openapi({ description: "ARN of the SNS topic that brings mail received by SES" }),
+  authServers: z
+    .array(
+      z
+        .string()
+        .max(253)
+        .toLowerCase()
+        .regex(/^[a-zA-Z0-9._-]+$/),
+    )
+    .max(10)
+    .optional()
+    .openapi({
+      description:
+        "Of your servers that hand in its mail over HTTP: their Authentication-Results are believed. They must remove those that others wrote in their name.",
+    }),
 };
 
 const domains = { tag: "Domains", path: "/domains" } as const;

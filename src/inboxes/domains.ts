@@ -25,6 +25,7 @@ export type DomainSettings = {
   replyTo?: string | null | undefined;
   bounceAddress?: string | null | undefined;
   inboundTopic?: string | null | undefined;
+  authServers?: string[] | undefined;
 };
 export type NewDomain = DomainSettings & { name: string; integrationId?: string | undefined };
 export type DomainRecord = Wanted & Judged & { id: string };
@@ -213,6 +214,8 @@ export async function deleteDomain(ctx: Context, id: string): Promise<void> {
     if (stored) await removeIdentity(ctx, await openAccount(ctx.env, ctx.tenantId, stored), { reference });
   }
   await asTenant(ctx, [
+    // Whoever makes an inbox holds the row too: it is seen by what follows, or finds the domain gone.
+    db.select({ id: domains.id }).from(domains).where(ownDomain(id)).for("update"),
     empty,
     audit(ctx, "domain.deleted", { type: "domain", id }),
     db.delete(domainIdentities).where(ofDomain),

@@ -24,7 +24,11 @@ export const domains = pgTable(
     bounceAddress: text("bounce_address"),
     /** The SNS topic whose notifications bring its mail. */
     inboundTopic: text("inbound_topic"),
+    /** Of the servers that hand in its mail over HTTP, whose Authentication-Results are believed. */
+    authServers: text("auth_servers").array().notNull().default([]),
     checkedAt: instant("checked_at"),
+    /** Since when its proof was not found, each time that DNS answered. */
+    missingSince: instant("missing_since"),
     createdAt: createdAt(),
     updatedAt: updatedAt(),
     deletedAt: instant("deleted_at"),

@@ -28,6 +28,9 @@ export const inboxMustExist = (id: string) =>
 const seen = sql`works_in_inbox(${inboxes.tenantId}, ${inboxes.id}, current_user_id())`;
 export const mustSeeInbox = (id: string) =>
   refuseUnless(sql`exists (select 1 from ${inboxes} where ${ownInbox(id, seen)})`, "not_found");
+/** What a closed inbox received stays, for those who worked in it. */
+export const mustSeeMailOf = (id: string) =>
+  refuseUnless(sql`exists (select 1 from ${inboxes} where ${own(inboxes, id, seen)})`, "not_found");
 
 const selectInboxes = () =>
   db

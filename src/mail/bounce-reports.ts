@@ -1,9 +1,10 @@
 import { readAddresses } from "./addresses";
+import { isDaemon } from "./bounce-texts";
 import { decodeText } from "./charsets";
 import type { Original } from "./facts";
 import { readHeaders } from "./headers";
 import { firstId } from "./ids";
-import type { Attachment, Mail } from "./mail";
+import { type Attachment, headerValue, type Mail } from "./mail";
 import { decodeHeader } from "./words";
 
 /** One block of a report: names in lower case, each with its first value. */
@@ -12,10 +13,18 @@ export type Fields = Map<string, string>;
 const REPORT = /^message\/(global-)?delivery-status$/;
 const RETURNED = /^(message\/(rfc822|global|partial)|text\/rfc822-headers|message\/(global|rfc822)-headers)$/;
 
+const statusPart = (mail: Mail) => mail.attachments.find(({ contentType }) => REPORT.test(contentType));
+
+/** RFC 3462 and 3464, which a person does not write. */
+export const isFormal = (mail: Mail): boolean =>
+  /^\s*multipart\/report\b/i.test(headerValue(mail, "content-type") ?? "") || statusPart(mail) !== undefined;
+
 /** Groups of fields of the delivery status, wherever the report stands: some servers send it as plain text. */
 export function statusFields(mail: Mail): Fields[] {
-  const part = mail.attachments.find(({ contentType }) => REPORT.test(contentType));
-  const stray = /^(final|original)-recipient:/im.exec(mail.text ?? "");
+  const part = statusPart(mail);
+  // A person who asks about a report quotes it.
+  const isMachine = mail.returnPath === "" || mail.from === null || isDaemon(mail);
+  const stray = isMachine && /^(final|original)-recipient:/im.exec(mail.text ?? "");
   const text = part ? textOf(part) : stray ? mail.text!.slice(Math.max(0, stray.index - 500)) : null;
   return text === null ? [] : groups(text);
 }

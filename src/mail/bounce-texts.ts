@@ -1,11 +1,16 @@
 import { type Said, saysWhy } from "./bounce-verdict";
+import type { Mail } from "./mail";
 
 /** Senders and subjects of those who report. */
-export const DAEMON =
+const DAEMON =
   /^(mailer-?daemon|postmaster|mail-?daemon|maildaemon|bounces?|bounce-.*|mail-?system|mdaemon|mailerdaemon|microsoftexchange[0-9a-f]*|noreply-mailer-daemon|mail\.?delivery.*|root|smtpd?|administrator|system-?administrator|mta)$/i;
 
-export const DAEMON_NAME =
+const DAEMON_NAME =
   /mail(er)? (delivery|daemon|system)|postmaster|system administrator|delivery subsystem|mail router|microsoft outlook|mail administrator|メール配送|почтов/i;
+
+/** By its own word: whoever likes may call himself so. */
+export const isDaemon = ({ from }: Pick<Mail, "from">): boolean =>
+  DAEMON.test(from?.address.split("@")[0] ?? "") || DAEMON_NAME.test(from?.name ?? "");
 
 export const SUBJECT =
   /(undeliver(ed|able)|delivery (status notification|failure|failed|has failed|report|delayed|problem|error|incomplete|notification)|fail(ed|ure) (notice|delivery|to deliver|mail)|(mail|message) (delivery|could not be|undeliver|returned|not delivered|status report)|returned mail|return(ed|ing) (to sender|message)|mail (error|system error)|nondeliver|non-?delivery|non remis|unzustellbar|(nicht|un)zustell|zustellung|nachricht konnte nicht|couldn.t be delivered|could not be delivered|could not send message|warning: (message|could not|mail)|delay(ed)? (notice|mail)|not delivered|échec|non distribu|remise|não (foi )?(entreg|poss)|devolvid|no (se )?(pudo |ha podido )?(entreg|envi)|devuelto|mancata consegna|non recapit|impossibile recapitare|niet (worden )?(bezorgd|afgeleverd)|onbestelbaar|недоставлен|не (может быть )?доставлен|не удалось доставить|niedostarczon|nie dostarczon|zwrot|配信不能|配信(できません|エラー)|送信エラー|エラーメール|送信できません|退信|投递失败|无法(投递|送达)|系统退信|傳送失敗|kan inte levereras|kunne ikke leveres|levereras inte|ei voitu toimittaa|toimitus epäonnistui)/i;
@@ -14,8 +19,8 @@ export const SUBJECT =
 export const BODY =
   /(this is the (qmail-send|mail system at|mailer)|could not be delivered|couldn.t be delivered|was not delivered|undeliverable|unable to deliver|did(n.t| not) reach|delivery (has )?failed|failed to deliver|delivery to the following|permanent (fatal )?errors?|following addresses? (failed|had)|returned to (the )?sender|wasn.t delivered|not be sent|address(ee)? (not found|rejected)|nicht (zugestellt|ausgeliefert|übermittelt)|konnte nicht|n['’]a pas (pu )?([êe]tre )?(remis|distribu|livr)|no (se )?(pudo|ha podido)|non [èe] stato (possibile|recapitato)|n[ãa]o (foi|p[ôo]de)|niet (worden )?(bezorgd|afgeleverd)|не (может быть |был[оа]? |удалось )?доставлен|не удалось доставить|nie (mo[żz]e|zosta[łl]|uda[łl]o)|(配信|送信|届け)[^。\n]{0,12}(できません|できなかった|失敗)|无法(投递|送达)|退回|kunde inte|kunne ikke|ei voitu|user unknown|unknown user)/i;
 
-// Full-width brackets and stops end an address as well.
-const ATOM = String.raw`[^\s<>()\[\]",;:'|（）【】「」『』《》，。；：、]`;
+// Full-width brackets and stops end an address as well. None holds an @: a line of them would take long.
+const ATOM = String.raw`[^\s@<>()\[\]",;:'|（）【】「」『』《》，。；：、]`;
 const ADDRESS = `(${ATOM}+@${ATOM}+\\.${ATOM}+)`;
 
 /** Lines that name a recipient: alone, in brackets, before a colon, after a label; what follows is the diagnostic. */

@@ -7,7 +7,7 @@ import {
   splitCopy,
   statusFields,
 } from "./bounce-reports";
-import { BODY, clean, DAEMON, DAEMON_NAME, recipientsInText, SUBJECT } from "./bounce-texts";
+import { BODY, clean, isDaemon, recipientsInText, SUBJECT } from "./bounce-texts";
 import { judge, type Said } from "./bounce-verdict";
 import type { Bounce, Complaint } from "./facts";
 import { textOfHtml } from "./html-lines";
@@ -25,11 +25,9 @@ export function isBounce(mail: Mail): string | null {
   if (failed !== null) return `x-failed-recipients: ${failed}`.slice(0, 200);
   if (/report-type="?delivery-status/i.test(headerValue(mail, "content-type") ?? ""))
     return "report-type=delivery-status";
-  const local = mail.from?.address.split("@")[0] ?? "";
-  const daemon = DAEMON.test(local) || DAEMON_NAME.test(mail.from?.name ?? "");
   const nobody = mail.returnPath === "" || mail.from === null;
   const [subject, body] = [SUBJECT.test(mail.subject), BODY.test(clean(wordsOf(mail)))];
-  if (daemon && (subject || body)) return `from: ${mail.from?.address ?? ""}`;
+  if (isDaemon(mail) && (subject || body)) return `from: ${mail.from?.address ?? ""}`;
   return nobody && subject && body ? `subject: ${mail.subject}`.slice(0, 200) : null;
 }
 

@@ -21,12 +21,13 @@ export async function dryRun(raw: Uint8Array, authservIds: string[] = []) {
     text,
     html,
     replyText: replyOf(mail).text,
-    attachments: mail.attachments.map(({ filename, contentType, size, contentId, disposition }) => ({
+    attachments: mail.attachments.map(({ filename, contentType, size, contentId, disposition, method }) => ({
       filename,
       contentType,
       size,
       contentId,
       disposition,
+      method,
     })),
     flags: flagsOf(signalsOf(mail)),
     verdicts: verdictsOf(mail, authservIds),

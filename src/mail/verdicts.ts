@@ -1,5 +1,6 @@
 import type { Verdicts } from "./facts";
 import { domainOf, type Mail } from "./mail";
+import { organisation } from "./organisations";
 
 const NONE = { spf: "none", dkim: "none", dmarc: "none" };
 
@@ -14,7 +15,7 @@ export function verdictsOf(mail: Mail, authservIds: string[]): Verdicts {
     (of(method).find(({ result }) => result === "pass") ?? of(method)[0])?.result ?? NONE[method];
   const aligned =
     domain !== null &&
-    (verdict("dmarc") === "pass" ||
+    (of("dmarc").some((one) => one.result === "pass" && isOf(one, domain)) ||
       of("dkim").some((one) => one.result === "pass" && speaksFor(one, ["header.d", "header.i"], domain)) ||
       of("spf").some((one) => one.result === "pass" && speaksFor(one, ["smtp.mailfrom", "smtp.mail"], domain)));
   return { spf: verdict("spf"), dkim: verdict("dkim"), dmarc: verdict("dmarc"), aligned, unauthenticated: !aligned };
@@ -61,17 +62,12 @@ function withoutComments(text: string): string {
   return out.replace(/\s*=\s*/g, "=");
 }
 
+/** The one who judged may have seen another From than we show. */
+const isOf = ({ properties }: Result, domain: string): boolean =>
+  domainOf(properties.get("header.from") ?? "") === domain;
+
 const speaksFor = ({ properties }: Result, names: string[], domain: string): boolean =>
   names.some((name) => {
     const value = domainOf(properties.get(name) ?? "");
     return value !== "" && organisation(value) === organisation(domain);
   });
-
-/** What a registry sells: the last two labels, three below such as co.uk. */
-function organisation(domain: string): string {
-  const labels = domain.replace(/\.$/, "").split(".");
-  const [tld, second] = [labels.at(-1)!, labels.at(-2) ?? ""];
-  const shared =
-    tld.length === 2 && /^(co|com|org|net|ac|gov|edu|or|ne|go|gob|gouv|nom|ltd|plc|me|sch|id|mil)$/.test(second);
-  return labels.slice(shared ? -3 : -2).join(".");
-}

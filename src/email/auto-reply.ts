@@ -5,6 +5,7 @@ import type { Context } from "../lib/context";
 import { asTenant, db } from "../lib/db";
 import { newId } from "../lib/ids";
 import type { Job, Step } from "../lib/job";
+import { sendableAddress } from "../lib/mailboxes";
 import { compose } from "../mail/compose";
 import type { Verdicts } from "../mail/facts";
 import { domainOf, headerValue, type Mail } from "../mail/mail";
@@ -47,8 +48,9 @@ export type Answer = ReturnType<typeof answerLater>;
 
 /** Stands in the batch that makes the mail a message: of one that does not become one there is nothing to answer. */
 export function answerLater(ctx: Context, raw: ClaimedRaw, mail: Mail, { messageId, sender, flags }: Clues) {
-  const { address } = sender;
-  if (!isAnswered(mail, raw, address, flags, verdictsOf(mail, authservIds(ctx.env)))) return null;
+  const address = sendableAddress(sender.address);
+  if (address === null || !isAnswered(mail, raw, sender.address, flags, verdictsOf(mail, authservIds(ctx.env))))
+    return null;
   return scheduleJob(ctx, {
     type: "email.auto-reply",
     payload: { messageId, inboxId: raw.inboxId, address, from: raw.address },

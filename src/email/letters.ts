@@ -1,6 +1,7 @@
 import { folded } from "../contacts/service";
 import { fromBase64 } from "../lib/crypto";
 import { ApiError, type Violation } from "../lib/errors";
+import { asciiHost, sendableAddress } from "../lib/mailboxes";
 import { escapeHtml } from "../mail/html-entities";
 import { textOfHtml } from "../mail/html-lines";
 import type { EmailAnswer, NewEmail, Recipient } from "./input";
@@ -44,14 +45,11 @@ export const refused = (...errors: Violation[]) => new ApiError("invalid_request
 
 const RECIPIENTS_MOST = 50;
 
-/** Names of hosts in other scripts travel as ASCII. */
 function asciiAddress(address: string, path: string): string {
   const at = address.lastIndexOf("@");
-  const host = address.slice(at + 1);
-  const domain = URL.parse(`http://${host}`)?.hostname ?? "";
-  const sound = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$/.test(domain);
-  if (!sound || !/[^\d.]/.test(domain)) throw refused({ path, message: "The domain of this address cannot be." });
-  return `${address.slice(0, at)}@${domain}`;
+  const host = asciiHost(address.slice(at + 1));
+  if (host === null) throw refused({ path, message: "The domain of this address cannot be." });
+  return `${address.slice(0, at)}@${host}`;
 }
 
 export const addressees = (given: readonly Recipient[], path: string): Addressee[] =>
@@ -132,11 +130,17 @@ export type Answered = {
 
 const untagged = (address: string): string => folded(address).replace(/\+[^@]*@/, "@");
 
+/** Whoever wrote the mail chose what stands there: only what is one address is sent to. */
+const sendable = (list: readonly Addressee[]): Addressee[] =>
+  list.flatMap(({ address: given, name }) => {
+    const address = sendableAddress(given);
+    return address === null ? [] : [{ address, name }];
+  });
+
 /** A reply goes to whom the mail asks for, else to who wrote it; an answer to our own goes on to whom that went. */
 export function answering(answered: Answered, input: EmailAnswer): Letter {
   const letter = letterOf(input);
-  const named = (...kinds: string[]) =>
-    answered.recipients.filter(({ kind }) => kinds.includes(kind)).map(({ address, name }) => ({ address, name }));
+  const named = (...kinds: string[]) => sendable(answered.recipients.filter(({ kind }) => kinds.includes(kind)));
   const ours = new Set(answered.own.map(folded));
   const others = (list: Addressee[]) => list.filter(({ address }) => !ours.has(untagged(address)));
   const references = [...new Set([...answered.references, answered.rfcId])];
@@ -145,6 +149,8 @@ export function answering(answered: Answered, input: EmailAnswer): Letter {
   const asked = named("reply_to");
   const writer = asked.length > 0 ? asked : named("from");
   const to = answered.direction === "outbound" ? named("to") : writer;
+  if (!input.to && to.length === 0)
+    throw refused({ path: "to", message: "The mail names no address that an answer can go to: name one here." });
   const rest = answered.direction === "outbound" ? named("cc") : others([...named("to"), ...named("cc")]);
   return {
     ...common,

@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+import { expectProblem } from "./helpers";
+import { eventually } from "./jobs";
+import { newPost } from "./mail";
+import { answer, conversation, deliveriesOf, made, recipientsOf, send } from "./mailing";
+import { asOwner } from "./setup/owner";
+
+describe("whoever wrote a mail chose the addresses in it", () => {
+  it.each(["<victim@x.example,evil@y.example>", "<a@b@c.example>", "<ann@-.example>", "<änn@x.example>"])(
+    "Reply-To: %s leaves nobody to answer but who wrote",
+    async (replyTo) => {
+      const own = await newPost();
+      const one = await conversation(own, { headers: { "Reply-To": replyTo } });
+
+      const message = await made(answer(own, one.channelId, { mode: "reply", text: "a" }));
+
+      expect(await recipientsOf(message.id)).toEqual(["ann@writer.example"]);
+    },
+  );
+
+  it("a mail that names nobody who can be answered says so, and is answered to whom one names", async () => {
+    const own = await newPost();
+    const one = await conversation(own, { headers: { From: "<änn@x.example>" } });
+
+    const refusal = await answer(own, one.channelId, { mode: "reply", text: "a" });
+    const message = await made(answer(own, one.channelId, { mode: "reply", text: "a", to: ["ann@x.example"] }));
+
+    expectProblem(refusal, 422, "invalid_request", "to");
+    expect(await recipientsOf(message.id)).toEqual(["ann@x.example"]);
+  });
+
+  it("what is one address in another spelling is answered as that one, so that its suppression holds", async () => {
+    const own = await newPost();
+    await made(own.tenant.post("/v1/suppressions", { address: "ann@xn--bcher-kva.example" }));
+    for (const from of ['<"ann"@bücher.example>', "ann@bücher.example;", "<ann@xn--bcher-kva.example.>"]) {
+      const one = await conversation(own, { headers: { From: from } });
+
+      const message = await made(answer(own, one.channelId, { mode: "reply", text: "a" }));
+
+      const [delivery] = await deliveriesOf(message.id);
+      expect(delivery, from).toMatchObject({ recipient: "ann@xn--bcher-kva.example", status: "suppressed" });
+    }
+  });
+
+  it("those beside are left out where they are none, and quotes that are needed stay", async () => {
+    const own = await newPost();
+    const cc = '"a b"@other.example, <bob@x.example,eve@y.example>, a..b@other.example, carl@-';
+    const one = await conversation(own, { headers: { Cc: cc } });
+
+    const message = await made(answer(own, one.channelId, { mode: "replyAll", text: "a" }));
+
+    expect((await recipientsOf(message.id)).sort()).toEqual(
+      ['"a b"@other.example', "a..b@other.example", "ann@writer.example"].sort(),
+    );
+  });
+
+  it("no automatic answer goes to what is no single address", async () => {
+    const own = await newPost({ autoReply: { text: "We are away." } });
+    const jobs = () =>
+      asOwner<{ payload: { address: string } }>(
+        "select payload from scheduled_jobs where tenant_id = $1 and type = 'email.auto-reply'",
+        [own.tenant.id],
+      );
+    for (const from of ["änn@writer.example", "ann@bücher.example"])
+      await conversation(own, { headers: { From: `<${from}>` }, from });
+
+    await eventually(async () =>
+      expect((await jobs()).map(({ payload }) => payload.address)).toEqual(["ann@xn--bcher-kva.example"]),
+    );
+  });
+});
+
+it.each([
+  "ann@x.example/evil",
+  "ann@x.example?",
+  "ann@x.example#y",
+  "ann@x%2eexample",
+  "a..b@x.example",
+  ".a@x.example",
+  "a.@x.example",
+])("%s is no address to send to", async (address) => {
+  const own = await newPost();
+  expectProblem(await send(own, { to: [address], text: "a" }), 422, "invalid_request", "to.0");
+});

@@ -32,10 +32,18 @@ create or replace function public.answered_mail(chan uuid, named uuid) returns j
    order by m.direction = 'inbound' desc, m.seq desc limit 1
 $$;
 
+-- The account that sends for a domain; null leaves it to the tenant's first that works.
+create or replace function public.account_of_domain(dom uuid) returns uuid language sql stable as $$
+  select n.integration_id from domain_identities n where n.tenant_id = current_tenant() and n.domain_id = dom and n.integration_id is not null
+   order by n.created_at desc, n.id desc limit 1
+$$;
+
 -- Whether mail goes through the sandbox, which asks for no proof of a domain: so does that of a tenant without an account.
-create or replace function public.sends_by_sandbox() returns boolean language plpgsql stable as $$
+drop function if exists public.sends_by_sandbox();
+create or replace function public.sends_by_sandbox(account uuid) returns boolean language plpgsql stable as $$
 begin
   return coalesce((select i.provider = 'sandbox' from integrations i where i.tenant_id = current_tenant() and i.medium = 'email'
+    and (account is null or i.id = account)
     order by array_position(array['active', 'failing', 'disabled'], i.status), i.created_at, i.id limit 1), true);
 end $$;
 
@@ -48,14 +56,14 @@ begin
   perform refuse_unless(bound is null or bound = 'null' or bound ? inbox::text, 'resource_not_allowed');
   select * into dom from domains d where d.tenant_id = current_tenant() and d.id = box.domain_id;
   perform refuse_unless(box.deleted_at is null and dom.deleted_at is null, 'inbox_deleted');
-  return refuse_unless(dom.status = 'verified' or sends_by_sandbox(), 'domain_not_verified');
+  return refuse_unless(dom.status = 'verified' or sends_by_sandbox(account_of_domain(dom.id)), 'domain_not_verified');
 end $$;
 
 -- Makes a mail of ours a message of its conversation, with a delivery for each recipient: those to whom nothing may be
 -- sent have theirs too, ended. `mail` is made by src/email/outgoing.ts. Returns { message, isNew, pending, events }.
 create or replace function public.record_outbound(mail jsonb) returns jsonb language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; chan uuid := (mail ->> 'channelId')::uuid; msg uuid := (mail ->> 'messageId')::uuid;
-  said record; events jsonb := '[]'; pending jsonb; refused jsonb; data jsonb;
+  account uuid := (select account_of_domain(i.domain_id) from inboxes i where i.tenant_id = t and i.id = box); said record; events jsonb := '[]'; pending jsonb; refused jsonb; data jsonb;
 begin
   perform must_send_from(box, mail -> 'bound');
   perform refuse_unless(sending_place(box) = mail -> 'place', 'conflict', '{"stale": true}');
@@ -89,8 +97,8 @@ begin
     select t, msg, box, i.id, i.kind, i.position from jsonb_to_recordset(mail -> 'ids') i(id text, kind text, position int) on conflict do nothing;
   with given as materialized (select d.*, suppressed_reason(d.recipient, mail ->> 'stream') as reason
       from jsonb_to_recordset(mail -> 'deliveries') d(id uuid, recipient text, content jsonb, entry uuid)),
-    put as (insert into deliveries (tenant_id, id, channel_id, message_id, medium, recipient, content, status, error)
-      select t, g.id, chan, msg, 'email', g.recipient, g.content, case when g.reason is null then 'pending' else 'suppressed' end, g.reason from given g),
+    put as (insert into deliveries (tenant_id, id, channel_id, message_id, medium, integration_id, recipient, content, status, error)
+      select t, g.id, chan, msg, 'email', account, g.recipient, g.content, case when g.reason is null then 'pending' else 'suppressed' end, g.reason from given g),
     entered as (insert into delivery_events (tenant_id, id, delivery_id, status, details)
       select t, g.entry, g.id, 'suppressed', jsonb_build_object('reason', g.reason) from given g where g.reason is not null)
   select coalesce(jsonb_agg(jsonb_build_object('deliveryId', g.id, 'recipient', g.recipient, 'details', jsonb_build_object('reason', g.reason)))

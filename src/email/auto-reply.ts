@@ -67,6 +67,7 @@ type Found = {
   text: string;
   ownSubject: string | null;
   name: string | null;
+  integrationId: string | null;
 };
 
 /** Once per sender in the inbox's time; from the null sender, so that nothing ever comes back. */
@@ -78,7 +79,8 @@ export async function sendAutoReply(ctx: Context, job: Job): Promise<Step> {
     }>(sql`select jsonb_build_object('channelId', m.channel_id, 'rfcId', e.rfc_id, 'subject', e.subject,
         'references', array(select f.referenced_id from message_references f where f.tenant_id = m.tenant_id and f.message_id = m.id
           and f.kind = 'reference' order by f.position),
-        'text', i.auto_reply_text, 'ownSubject', i.auto_reply_subject, 'name', i.name) as found
+        'text', i.auto_reply_text, 'ownSubject', i.auto_reply_subject, 'name', i.name,
+        'integrationId', account_of_domain(i.domain_id)) as found
       from messages m join emails e on e.tenant_id = m.tenant_id and e.message_id = m.id
         join inboxes i on i.tenant_id = m.tenant_id and i.id = ${inboxId}::uuid and i.auto_reply_text is not null and i.deleted_at is null
       where m.tenant_id = current_tenant() and m.id = ${messageId}::uuid
@@ -95,8 +97,11 @@ export async function sendAutoReply(ctx: Context, job: Job): Promise<Step> {
     ...{ from: { address: from, name: mail.name }, subject, envelopeFrom: "", kind: "to", rawKey: key, headers: {} },
     stream: "transactional",
   };
-  const { channelId } = mail;
-  const delivery = { id: newId(), channelId, messageId, medium: "email" as const, recipient: address, content };
+  const { channelId, integrationId } = mail;
+  const delivery = {
+    ...{ id: newId(), channelId, messageId, medium: "email" as const, recipient: address, content },
+    integrationId,
+  };
   await ctx.env.FILES.put(key, raw, { httpMetadata: { contentType: "message/rfc822" } });
   await asTenant(ctx, [
     db.execute(sql`insert into auto_replies (tenant_id, inbox_id, address) values (${ctx.tenantId}::uuid, ${inboxId}::uuid, ${address})

@@ -161,6 +161,10 @@ begin
   perform must_send_from(box, mail -> 'bound');
   if (mail ->> 'begins')::boolean then
     insert into channels (tenant_id, id, medium, type, name, inbox_id) values (t, chan, 'email', 'email', mail ->> 'name', box);
+  else
+    -- Whoever merges it moves what is there by then.
+    perform 1 from streams s where s.tenant_id = t and s.kind = 'channel' and s.id = chan for share;
+    perform refuse_unless(not exists (select 1 from channels c where c.tenant_id = t and c.id = chan and c.merged_into is not null), 'channel_merged');
   end if;
   insert into files (tenant_id, id, name, content_type, size, sha256, status, created_by, attached_at, completed_at)
     select t, f.id, f.name, f."contentType", f.size, f.sha256, 'completed', current_user_id(), now(), now()

@@ -12,12 +12,30 @@ import {
   type Outcome,
   type Place,
   type Posted,
+  type Posting,
+  post,
   recipientsOf,
   recording,
   tellOf,
 } from "./outgoing";
 
-export async function record(ctx: Context, posted: Posted): Promise<Message> {
+/** Once more, where what the inbox's mail bears is not what it was. */
+export async function posting(ctx: Context, first: Place, make: (place: Place) => Posting): Promise<Message> {
+  let place = first;
+  for (let tries = 1; ; tries++) {
+    const posted = await post(ctx, make(place));
+    try {
+      return await record(ctx, posted);
+    } catch (error) {
+      const isStale = error instanceof ApiError && error.facts.stale === true;
+      if (!isStale || tries === 3) throw error;
+      forgetPlace(ctx, place.inboxId);
+      place = await placeOf(ctx, place.inboxId);
+    }
+  }
+}
+
+async function record(ctx: Context, posted: Posted): Promise<Message> {
   const recorded = await asTenant(ctx, [recording(posted), ...withinLimit("storageBytes", ctx.snapshot?.limits)]).then(
     ([rows]) => (rows as { recorded: Outcome }[])[0]!.recorded,
     async (error) => {

@@ -11,8 +11,8 @@ import { asShown, mustLieAhead, sending, shown } from "../messages/scheduled";
 import { messages } from "../messages/schema";
 import type { EmailChange } from "./input";
 import { addressees, type Enclosure, finished, type Letter } from "./letters";
-import { attachmentOf, opened, post } from "./outgoing";
-import { placeOf, record } from "./posting";
+import { attachmentOf, opened } from "./outgoing";
+import { placeOf, posting } from "./posting";
 import { TEXT_MOST } from "./recording";
 import { scheduledEmails } from "./schema";
 
@@ -107,8 +107,8 @@ export async function sendScheduledEmail(writer: Context, message: Message, asOf
     metadata: message.metadata,
     enclosures: enclosuresOf(kept, message),
   });
-  const place = await placeOf(writer, inboxId);
-  await record(writer, await post(writer, { letter, place, channelId, scheduled: { messageId, begins, asOf } }));
+  const scheduled = { messageId, begins, asOf };
+  await posting(writer, await placeOf(writer, inboxId), (place) => ({ letter, place, channelId, scheduled }));
 }
 
 type Attachment = { fileId?: string; metadata?: { contentId?: string; disposition?: string } };

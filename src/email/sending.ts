@@ -9,18 +9,8 @@ import { violations } from "../lib/validate";
 import type { Message } from "../messages/input";
 import { type EmailAnswer, NewEmail } from "./input";
 import { type Answered, answering, finished, letterOf, refused } from "./letters";
-import {
-  forget,
-  forgetRefused,
-  type Outcome,
-  type Place,
-  type Posted,
-  type Posting,
-  post,
-  recipientsOf,
-  tellOf,
-} from "./outgoing";
-import { forgetPlace, mustFitPlan, placeOf, reading, record } from "./posting";
+import { forget, forgetRefused, type Outcome, type Place, type Posted, post, recipientsOf, tellOf } from "./outgoing";
+import { forgetPlace, mustFitPlan, placeOf, posting, reading } from "./posting";
 import { scheduleEmail } from "./scheduled";
 
 /** A mail that begins a conversation. */
@@ -50,22 +40,6 @@ export async function answerEmail(
 /** Who may write into some conversations alone begins none. */
 function mustNotBeBoundToChannels({ actor }: Context): void {
   if (boundsOf(actor).channel) throw new ApiError("resource_not_allowed");
-}
-
-/** Once more, where what the inbox's mail bears is not what it was. */
-async function posting(ctx: Context, first: Place, make: (place: Place) => Posting): Promise<Message> {
-  let place = first;
-  for (let tries = 1; ; tries++) {
-    const posted = await post(ctx, make(place));
-    try {
-      return await record(ctx, posted);
-    } catch (error) {
-      const isStale = error instanceof ApiError && error.facts.stale === true;
-      if (!isStale || tries === 3) throw error;
-      forgetPlace(ctx, place.inboxId);
-      place = await placeOf(ctx, place.inboxId);
-    }
-  }
 }
 
 async function answeredIn(ctx: Context, channelId: string, named: string | undefined) {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { type Any, expectProblem } from "./helpers";
 import { eventually } from "./jobs";
-import { newPost } from "./mail";
+import { newPost, type Post } from "./mail";
 import { answer, conversation, deliveriesOf, later, made, newAddress, rawOf, send } from "./mailing";
 import { betweenDatabase } from "./outbound";
 import { asOwner } from "./setup/owner";
@@ -58,5 +59,97 @@ describe("a scheduled mail is sent at its time", () => {
 
     expect(isMerged).toBe(true);
     expect(delivery.channel_id).toBe(other.channelId);
+  });
+});
+
+describe("a scheduled mail that is changed says what it was changed to", () => {
+  const change = (own: Post, id: string, input: object, part = "/email") =>
+    own.tenant.patch(`/v1/scheduled-messages/${id}${part}`, input);
+  const changed = async (asking: Promise<Any>) => {
+    const { status, body } = await asking;
+    expect(status, JSON.stringify(body)).toBe(200);
+    return body.message;
+  };
+  const soon = (own: Post, id: string) => changed(change(own, id, { sendAt: later(300) }, ""));
+  const sentMail = async (own: Post, id: string) => {
+    await soon(own, id);
+    await sent(id);
+    return rawOf(own, id);
+  };
+
+  it("text that was made of html is made of the new one", async () => {
+    const own = await newPost();
+    const message = await made(send(own, { to: [newAddress()], html: "<p>Old</p>", sendAt: later() }));
+
+    const shown = await changed(change(own, message.id, { html: "<p>New</p>" }));
+
+    expect(shown.text).toBe("New");
+    expect(await sentMail(own, message.id)).toMatchObject({ text: "New\n", html: "<p>New</p>\n" });
+  });
+
+  it("text beside html is changed by itself", async () => {
+    const own = await newPost();
+    const message = await made(send(own, { to: [newAddress()], html: "<p>Old</p>", sendAt: later() }));
+
+    await changed(change(own, message.id, { text: "Plain" }));
+
+    expect(await sentMail(own, message.id)).toMatchObject({ text: "Plain\n", html: "<p>Old</p>\n" });
+  });
+
+  it.each(["/email", ""])("of a forwarded mail what was forwarded stays: by %s", async (part) => {
+    const own = await newPost();
+    const headers = { "Content-Type": "text/html; charset=utf-8" };
+    const one = await conversation(own, { headers, body: "<p>How <b>much</b>?</p>" });
+    const message = await made(
+      answer(own, one.channelId, { mode: "forward", to: [newAddress()], text: "Old", sendAt: later() }),
+    );
+
+    const shown = await changed(change(own, message.id, { text: "New" }, part));
+
+    expect(shown.text).toBe("New");
+    const mail = await sentMail(own, message.id);
+    expect(mail.text).toMatch(/^New\n\n-+ Forwarded message -+\n[\s\S]*How much\?/);
+    expect(mail.html).toMatch(/>New<[\s\S]*<p>How <b>much<\/b>\?<\/p>/);
+    expect((await own.tenant.get(`/v1/messages/${message.id}`)).body.text).toBe("New");
+  });
+
+  it("one without words of its own can be put off", async () => {
+    const own = await newPost();
+    const one = await conversation(own);
+    const message = await made(answer(own, one.channelId, { mode: "forward", to: [newAddress()], sendAt: later() }));
+
+    expect((await sentMail(own, message.id)).text).toMatch(/^-+ Forwarded message/);
+  });
+
+  it("the text alone of one with html is not changed, for its html would say something else", async () => {
+    const own = await newPost();
+    const message = await made(send(own, { to: [newAddress()], html: "<p>Old</p>", sendAt: later() }));
+
+    expectProblem(await change(own, message.id, { text: "New" }, ""), 422, "invalid_request", "text");
+    expect((await own.tenant.get("/v1/scheduled-messages")).body.data[0].message.text).toBe("Old");
+  });
+
+  it.each<[string, object, string]>([
+    ["nobody", { to: [], cc: [], bcc: [] }, "to"],
+    ["more than 50", { cc: Array.from({ length: 50 }, newAddress) }, "to"],
+    ["nothing to say", { text: " " }, "text"],
+  ])("it is refused at once with %s", async (_, input, path) => {
+    const own = await newPost();
+    const message = await made(send(own, { to: [newAddress()], text: "a", sendAt: later() }));
+
+    expectProblem(await change(own, message.id, input), 422, "invalid_request", path);
+    expectProblem(await change(own, crypto.randomUUID(), { text: "a" }), 404, "not_found");
+  });
+
+  it("by two at once, by each of them", async () => {
+    const own = await newPost();
+    const message = await made(send(own, { to: [newAddress()], text: "a", sendAt: later() }));
+
+    await Promise.all([
+      changed(change(own, message.id, { subject: "New" })),
+      changed(change(own, message.id, { text: "b" })),
+    ]);
+
+    expect(await sentMail(own, message.id)).toMatchObject({ subject: "New", text: "b\n" });
   });
 });

@@ -177,14 +177,22 @@ begin
   return replace_attachments(m, mail -> 'attachments');
 end $$;
 
--- Changes the mail part of one that still waits; `patch` are members of its draft.
+-- Drafts of before hold their words as they were made.
+update scheduled_emails set draft = draft || jsonb_build_object('tail', null, 'given', jsonb_build_object('text', draft -> 'text', 'html', draft -> 'html'))
+ where not draft ? 'given';
+
+-- Changes the mail part of one that still waits, last changed at `as_of`: its whole draft, and what its message shows.
 drop function if exists public.change_scheduled_email(uuid, jsonb);
-create or replace function public.change_scheduled_email(msg uuid, patch jsonb, bound jsonb) returns boolean language plpgsql as $$
+drop function if exists public.change_scheduled_email(uuid, jsonb, jsonb);
+create or replace function public.change_scheduled_email(msg uuid, as_of timestamptz, said text, draft jsonb, bound jsonb) returns boolean language plpgsql as $$
+declare m messages;
 begin
-  update messages m set text = coalesce(left(patch ->> 'written', 40000), m.text), updated_at = now()
-   where m.tenant_id = current_tenant() and m.id = msg and m.state = 'scheduled' and (current_user_id() is null or m.user_id = current_user_id());
-  perform refuse_unless(found, 'not_found');
-  update scheduled_emails s set draft = s.draft || patch where s.tenant_id = current_tenant() and s.message_id = msg;
+  select * into m from messages x where x.tenant_id = current_tenant() and x.id = msg and x.state = 'scheduled'
+    and (current_user_id() is null or x.user_id = current_user_id()) for update;
+  perform refuse_unless(m.id is not null, 'not_found');
+  perform refuse_unless(m.updated_at = as_of, 'conflict', '{"overtaken": true}');
+  update messages x set text = said, updated_at = now() where x.tenant_id = m.tenant_id and x.id = m.id;
+  update scheduled_emails s set draft = change_scheduled_email.draft where s.tenant_id = m.tenant_id and s.message_id = msg;
   perform refuse_unless(found, 'not_found');
   return refuse_unless(coalesce(bound, 'null') = 'null' or exists (select 1 from scheduled_emails s
     where s.tenant_id = current_tenant() and s.message_id = msg and bound ? s.inbox_id::text), 'resource_not_allowed');

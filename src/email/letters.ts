@@ -2,9 +2,8 @@ import { folded } from "../contacts/service";
 import { fromBase64 } from "../lib/crypto";
 import { ApiError, type Violation } from "../lib/errors";
 import { asciiHost, sendableAddress } from "../lib/mailboxes";
-import { escapeHtml } from "../mail/html-entities";
-import { textOfHtml } from "../mail/html-lines";
 import type { EmailAnswer, NewEmail, Recipient } from "./input";
+import { type Given, type Tail, tailOf, type Worded, worded } from "./wording";
 
 export type Addressee = { address: string; name: string | null };
 export type Enclosure = {
@@ -18,17 +17,16 @@ export type Enclosure = {
 };
 
 /** All that a mail says, whoever it goes on with; composed when it is sent. */
-export type Letter = {
+export type Letter = Worded & {
+  given: Given;
+  /** Of a forwarded mail. */
+  tail: Tail | null;
   to: Addressee[];
   cc: Addressee[];
   bcc: Addressee[];
   /** Null: to the address by which answers find their message. */
   replyTo: Addressee[] | null;
   subject: string;
-  text: string;
-  /** Of the text, what its writer wrote anew. */
-  written: string;
-  html: string | null;
   inReplyTo: string | null;
   references: string[];
   quotedId: string | null;
@@ -75,15 +73,17 @@ function withoutDoubles({ to, cc, bcc }: Pick<Letter, "to" | "cc" | "bcc">) {
 
 /** What is common to a new mail and an answer. */
 export function letterOf(input: NewEmail | EmailAnswer): Letter {
-  const { headers, tags, replyTo, metadata, stream, html = null } = input;
-  const text = input.text ?? (html === null ? "" : textOfHtml(html));
+  const { headers, tags, replyTo, metadata, stream } = input;
+  const given = { text: input.text ?? null, html: input.html ?? null };
   return {
+    ...worded(given, null),
+    ...{ given, tail: null },
     to: addressees(input.to ?? [], "to"),
     cc: addressees(input.cc, "cc"),
     bcc: addressees(input.bcc, "bcc"),
     replyTo: replyTo ? addressees(replyTo, "replyTo") : null,
     subject: input.subject ?? "",
-    ...{ text, written: text, html, metadata, stream, inReplyTo: null, references: [], quotedId: null, mode: "new" },
+    ...{ metadata, stream, inReplyTo: null, references: [], quotedId: null, mode: "new" },
     headers: Object.entries(headers).map(([name, value]) => ({ name, value })),
     enclosures: input.attachments.map(enclosureOf),
     tags: [...new Set(tags.map((tag) => (typeof tag === "string" ? tag : `${tag.name}=${tag.value}`)))],
@@ -145,7 +145,12 @@ export function answering(answered: Answered, input: EmailAnswer): Letter {
   const others = (list: Addressee[]) => list.filter(({ address }) => !ours.has(untagged(address)));
   const references = [...new Set([...answered.references, answered.rfcId])];
   const common = { ...letter, references, quotedId: answered.messageId, mode: input.mode };
-  if (input.mode === "forward") return forwarding(answered, { ...common, subject: titled("Fwd", input, answered) });
+  if (input.mode === "forward") {
+    const files = answered.files.map((file): Enclosure => ({ ...file, name: null, contentType: null }));
+    const [tail, subject] = [tailOf(answered), titled("Fwd", input, answered)];
+    const enclosures = [...letter.enclosures, ...files];
+    return { ...common, ...worded(letter.given, tail), tail, subject, enclosures };
+  }
   const asked = named("reply_to");
   const writer = asked.length > 0 ? asked : named("from");
   const to = answered.direction === "outbound" ? named("to") : writer;
@@ -166,28 +171,3 @@ const titled = (prefix: "Re" | "Fwd", { subject }: EmailAnswer, answered: Answer
   (new RegExp(`^\\s*${prefix === "Re" ? "re" : "fwd?"}\\s*:`, "i").test(answered.subject)
     ? answered.subject
     : `${prefix}: ${answered.subject}`.slice(0, 998));
-
-const shownAs = ({ address, name }: Addressee): string => (name ? `${name} <${address}>` : address);
-
-function forwarding(answered: Answered, letter: Letter): Letter {
-  const of = (kind: string) => answered.recipients.filter((one) => one.kind === kind).map(shownAs);
-  const facts = [
-    ["From", of("from").join(", ")],
-    ["Date", new Date(answered.date).toUTCString()],
-    ["Subject", answered.subject],
-    ["To", of("to").join(", ")],
-    ["Cc", of("cc").join(", ")],
-  ].filter(([, value]) => value !== "");
-  const head = ["---------- Forwarded message ---------", ...facts.map(([name, value]) => `${name}: ${value}`)];
-  const original = answered.text ?? (answered.html === null ? "" : textOfHtml(answered.html));
-  const body = answered.html?.replace(/<!doctype[^>]*>|<\/?(html|head|body)\b[^>]*>/gi, "") ?? asHtml(original);
-  const html =
-    letter.html === null && answered.html === null
-      ? null
-      : `${letter.html ?? asHtml(letter.text)}<br><div class="gmail_quote"><div>${head.map(escapeHtml).join("<br>")}</div><br>${body}</div>`;
-  const files = answered.files.map((file): Enclosure => ({ ...file, name: null, contentType: null }));
-  const text = `${letter.text ? `${letter.text}\n\n` : ""}${head.join("\n")}\n\n${original}`;
-  return { ...letter, text, html, enclosures: [...letter.enclosures, ...files] };
-}
-
-const asHtml = (text: string): string => `<div style="white-space:pre-wrap">${escapeHtml(text)}</div>`;

@@ -19,8 +19,9 @@ import { unsubscribeHeaders } from "../suppressions/unsubscribe";
 import { MAIL_BYTES, rawKey } from "./arrival";
 import { referencesOf } from "./joining";
 import { type Addressee, type Enclosure, type Letter, refused } from "./letters";
-import { newConversation, TEXT_MOST, whole } from "./recording";
+import { newConversation, whole } from "./recording";
 import { tokenAddress, tokenReference } from "./tokens";
+import { shownText } from "./wording";
 
 /** What mail from an inbox bears, as sending_place has it. */
 export type Place = {
@@ -164,7 +165,7 @@ function sendOf(ctx: Context, { letter, scheduled }: Posting, id: string, enclos
       scheduled: scheduled !== undefined,
       asOf: scheduled?.asOf ?? null,
     },
-    text: letter.written.slice(0, TEXT_MOST).toWellFormed(),
+    text: shownText(letter),
     quotedId: letter.quotedId,
     may: ruleOf(ctx, "message.send"),
     mayFrozen: ruleOf(ctx, "message.send_frozen"),

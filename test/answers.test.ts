@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { expectProblem } from "./helpers";
 import { eventually } from "./jobs";
-import { newPost } from "./mail";
+import { newPost, type Post } from "./mail";
 import { answer, conversation, deliveriesOf, made, recipientsOf, send } from "./mailing";
 import { asOwner } from "./setup/owner";
 
@@ -81,4 +81,30 @@ it.each([
 ])("%s is no address to send to", async (address) => {
   const own = await newPost();
   expectProblem(await send(own, { to: [address], text: "a" }), 422, "invalid_request", "to.0");
+});
+
+describe("an answer to all copies none of ourselves", () => {
+  const asked = (own: Post, to: string[], envelope = own.address) =>
+    conversation(own, { headers: { To: to.join(", ") }, to: envelope });
+  const answeredTo = async (own: Post, channelId: string) =>
+    (await recipientsOf((await made(answer(own, channelId, { mode: "replyAll", text: "a" }))).id)).sort();
+
+  it("where a catch-all took it, no address of its domain", async () => {
+    const own = await newPost({ isCatchall: true });
+    const at = (name: string) => `${name}@${own.domain.name}`;
+    const one = await asked(own, [at("Anything"), at("else+x"), own.address, "bob@other.example"], at("anything"));
+
+    expect(await answeredTo(own, one.channelId)).toEqual(["ann@writer.example", "bob@other.example"]);
+  });
+
+  it("and without one, our inboxes with any tag, though others of the domain stay", async () => {
+    const own = await newPost();
+    const at = (name: string) => `${name}@${own.domain.name}`;
+    const other = await made(own.tenant.post("/v1/inboxes", { domainId: own.domain.id, localPart: "sales" }));
+    const one = await asked(own, [own.address, at("INFO+a+b"), at("infos"), other.address, "bob@other.example"]);
+
+    expect(await answeredTo(own, one.channelId)).toEqual(
+      ["ann@writer.example", "bob@other.example", at("infos")].sort(),
+    );
+  });
 });

@@ -11,8 +11,17 @@ begin
    where i.tenant_id = current_tenant() and i.id = inbox and works_in_inbox(i.tenant_id, i.id, current_user_id()));
 end $$;
 
+-- Whether mail to an address comes to the tenant, or came to an inbox that is no more.
+create or replace function public.is_own_address(address text) returns boolean language sql stable as $$
+  select exists (select 1 from domains d join inboxes i on i.tenant_id = d.tenant_id and i.domain_id = d.id
+   where d.tenant_id = current_tenant() and d.name = split_part(address, '@', -1)
+     and (i.local_part || '@' || d.name = address or starts_with(address, i.local_part || '+')
+       or i.is_catchall and i.deleted_at is null and d.deleted_at is null and d.status = 'verified'))
+$$;
+
 -- The mail that an answer is about: the one that is named, else the last one received, else the last one sent. Others'
--- addresses are as they stood in it, our own are those of the tenant's inboxes.
+-- addresses are as they stood in it. Our own among them are those of the tenant's inboxes, all that a catch-all takes, and
+-- the one that it came to.
 create or replace function public.answered_mail(chan uuid, named uuid) returns jsonb language sql stable as $$
   select jsonb_build_object('messageId', m.id, 'direction', m.direction, 'inboxId', e.inbox_id, 'rfcId', e.rfc_id, 'subject', e.subject, 'date', iso(coalesce(e.sent_at, m.created_at)),
       'text', e.text, 'html', e.html,
@@ -20,10 +29,8 @@ create or replace function public.answered_mail(chan uuid, named uuid) returns j
         and f.kind in ('reference', 'in_reply_to') order by f.kind = 'in_reply_to', f.position),
       'recipients', (select coalesce(jsonb_agg(jsonb_build_object('kind', r.kind, 'address', r.address, 'name', r.name) order by r.kind, r.position), '[]')
         from message_recipients r where r.tenant_id = m.tenant_id and r.message_id = m.id),
-      'own', array(select i.local_part || '@' || d.name from message_recipients r join domains d on d.tenant_id = r.tenant_id and d.name = split_part(r.address, '@', 2)
-        join inboxes i on i.tenant_id = d.tenant_id and i.domain_id = d.id
-          and (i.local_part = split_part(r.address, '@', 1) or i.local_part = split_part(split_part(r.address, '@', 1), '+', 1))
-        where r.tenant_id = m.tenant_id and r.message_id = m.id),
+      'own', array(select r.address from message_recipients r where r.tenant_id = m.tenant_id and r.message_id = m.id
+        and (lower(r.address) = lower(e.envelope_to) or is_own_address(lower(r.address)))),
       'files', (select coalesce(jsonb_agg(jsonb_build_object('fileId', a.file_id, 'contentId', a.metadata ->> 'contentId',
           'inline', coalesce(a.metadata ->> 'disposition' = 'inline', false)) order by a.position), '[]')
         from message_attachments a where a.tenant_id = m.tenant_id and a.message_id = m.id and a.file_id is not null))

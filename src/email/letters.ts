@@ -128,7 +128,7 @@ export type Answered = {
   files: { fileId: string; contentId: string | null; inline: boolean }[];
 };
 
-const untagged = (address: string): string => folded(address).replace(/\+[^@]*@/, "@");
+const keyOf = ({ address }: Addressee): string => folded(address);
 
 /** Whoever wrote the mail chose what stands there: only what is one address is sent to. */
 const sendable = (list: readonly Addressee[]): Addressee[] =>
@@ -141,8 +141,8 @@ const sendable = (list: readonly Addressee[]): Addressee[] =>
 export function answering(answered: Answered, input: EmailAnswer): Letter {
   const letter = letterOf(input);
   const named = (...kinds: string[]) => sendable(answered.recipients.filter(({ kind }) => kinds.includes(kind)));
-  const ours = new Set(answered.own.map(folded));
-  const others = (list: Addressee[]) => list.filter(({ address }) => !ours.has(untagged(address)));
+  const ours = new Set(sendable(answered.own.map((address) => ({ address, name: null }))).map(keyOf));
+  const others = (list: Addressee[]) => list.filter((one) => !ours.has(keyOf(one)));
   const references = [...new Set([...answered.references, answered.rfcId])];
   const common = { ...letter, references, quotedId: answered.messageId, mode: input.mode };
   if (input.mode === "forward") {

@@ -274,6 +274,22 @@ describe("by hand", () => {
   });
 });
 
+it.each(["Ann@Bücher.example", "ann@xn--bcher-kva.example", '"ann"@bücher.example'])(
+  "one added as %s is the address that mail is sent to",
+  async (address) => {
+    const own = await newPost();
+
+    const { body } = await own.tenant.post("/v1/suppressions", { address });
+
+    expect(body.address).toBe("ann@xn--bcher-kva.example");
+    expect(await listed(own.tenant, "?address=ann@B%C3%BCcher.example")).toHaveLength(1);
+    const input = { to: ["ann@bücher.example"], text: "a" };
+    const message = (await own.tenant.post(`/v1/inboxes/${own.inbox.id}/messages`, input)).body;
+    const [delivery] = await asOwner<Any>("select status from deliveries where message_id = $1", [message.id]);
+    expect(delivery.status).toBe("suppressed");
+  },
+);
+
 it("through the sandbox: a bounce suppresses, and the next mail is not sent", async () => {
   const tenant = await newTenant();
   const id = await sentTo(tenant, "bounced@example.com");

@@ -4,6 +4,7 @@ import { eventually } from "./jobs";
 import { newPost, type Post } from "./mail";
 import { answer, conversation, deliveriesOf, later, made, newAddress, rawOf, send } from "./mailing";
 import { betweenDatabase } from "./outbound";
+import { newReceiver } from "./receiver";
 import { asOwner } from "./setup/owner";
 
 /** When it is sent, as it was recorded. */
@@ -60,6 +61,22 @@ describe("a scheduled mail is sent at its time", () => {
     expect(isMerged).toBe(true);
     expect(delivery.channel_id).toBe(other.channelId);
   });
+});
+
+it("one of a key that is refused at its time is told in the tenant's stream, and to its webhooks", async () => {
+  const own = await newPost();
+  const receiver = newReceiver();
+  await made(own.tenant.post("/v1/webhooks", { name: "refused", url: receiver.url, events: ["message.refused"] }));
+  const message = await made(send(own, { to: [newAddress()], text: "a", sendAt: later(1_500) }));
+  expect((await own.tenant.delete(`/v1/inboxes/${own.inbox.id}`)).status).toBe(204);
+
+  const data = { channelId: message.channelId, messageId: message.id, code: "inbox_deleted" };
+  await eventually(async () => {
+    const told = (await own.tenant.get("/v1/events?stream=tenant&type=message.refused")).body.data;
+    expect(told.map((event: Any) => event.data)).toEqual([data]);
+  });
+  expect((await receiver.got(1)).map(({ json }: Any) => json.data)).toEqual([data]);
+  expect((await own.tenant.get("/v1/scheduled-messages")).body.data[0].message.state).toBe("rejected");
 });
 
 describe("a scheduled mail that is changed says what it was changed to", () => {

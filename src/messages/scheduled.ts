@@ -164,13 +164,13 @@ async function sendLater(ctx: Context, { type, payload }: Job, seconds: number):
 
 type Refused = { id: string; asOf: string; channelId: string; userId: string | null };
 
-/** Its writer is told, unless it is no longer what was refused. */
+/** Its writer is told, or, where a key wrote it, the tenant; unless it is no longer what was refused. */
 async function refuseScheduled(ctx: Context, { id, asOf, channelId, userId }: Refused, code: string): Promise<boolean> {
-  const stream = { kind: "user" as const, id: userId ?? ctx.tenantId };
+  const stream = userId ? { kind: "user" as const, id: userId } : { kind: "tenant" as const, id: ctx.tenantId };
   try {
     const [, recorded] = await asTenant(ctx, [
       db.execute(sql`select refuse_scheduled(${id}::uuid, ${asOf}::timestamptz)`),
-      recordEvents(ctx, userId ? [{ type: "message.refused", stream, data: { channelId, messageId: id, code } }] : []),
+      recordEvents(ctx, [{ type: "message.refused", stream, data: { channelId, messageId: id, code } }]),
     ]);
     announce(ctx, recorded);
     return true;

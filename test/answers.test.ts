@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { expectProblem } from "./helpers";
 import { eventually } from "./jobs";
 import { newPost, type Post } from "./mail";
-import { answer, conversation, deliveriesOf, made, recipientsOf, send } from "./mailing";
+import { addresses, answer, conversation, deliveriesOf, made, rawOf, recipientsOf, send } from "./mailing";
 import { asOwner } from "./setup/owner";
 
 describe("whoever wrote a mail chose the addresses in it", () => {
@@ -106,5 +106,51 @@ describe("an answer to all copies none of ourselves", () => {
     expect(await answeredTo(own, one.channelId)).toEqual(
       ["ann@writer.example", "bob@other.example", at("infos")].sort(),
     );
+  });
+});
+
+describe("an answer to our own mail", () => {
+  const ours = async (own: Post) =>
+    made(send(own, { to: ["ann@writer.example"], cc: ["bob@other.example"], subject: "Offer", text: "Ten." }));
+
+  it.each<[string, string[]]>([
+    ["reply", []],
+    ["replyAll", ["bob@other.example"]],
+  ])("by %s goes on to whom that went", async (mode, cc) => {
+    const own = await newPost();
+    const first = await ours(own);
+
+    const message = await made(answer(own, first.channelId, { mode, text: "Or nine." }));
+
+    const sent = await rawOf(own, message.id);
+    expect([addresses(sent.to), addresses(sent.cc)]).toEqual([["ann@writer.example"], cc]);
+    expect(sent).toMatchObject({ subject: "Re: Offer", inReplyTo: `${first.id}@${own.domain.name}` });
+  });
+
+  it("goes to others where one names them", async () => {
+    const own = await newPost();
+    const first = await ours(own);
+
+    const message = await made(answer(own, first.channelId, { mode: "replyAll", to: ["eve@x.example"], text: "a" }));
+
+    const sent = await rawOf(own, message.id);
+    expect([addresses(sent.to), addresses(sent.cc)]).toEqual([["eve@x.example"], ["bob@other.example"]]);
+  });
+
+  it("names it by the id that its provider gave it, which is the one that its recipients have", async () => {
+    const own = await newPost();
+    const first = await ours(own);
+    await asOwner(
+      "insert into message_references (tenant_id, message_id, inbox_id, referenced_id, kind) values ($1, $2, $3, 'given@ses.example', 'provider')",
+      [own.tenant.id, first.id, own.inbox.id],
+    );
+
+    const second = await made(answer(own, first.channelId, { mode: "reply", text: "a" }));
+
+    const id = `${first.id}@${own.domain.name}`;
+    expect(await rawOf(own, second.id)).toMatchObject({
+      inReplyTo: "given@ses.example",
+      references: [id, "given@ses.example"],
+    });
   });
 });

@@ -27,6 +27,8 @@ create or replace function public.answered_mail(chan uuid, named uuid) returns j
       'text', e.text, 'html', e.html,
       'references', array(select f.referenced_id from message_references f where f.tenant_id = m.tenant_id and f.message_id = m.id
         and f.kind in ('reference', 'in_reply_to') order by f.kind = 'in_reply_to', f.position),
+      'learned', array(select f.referenced_id from message_references f where f.tenant_id = m.tenant_id and f.message_id = m.id
+        and f.kind = 'provider' order by f.referenced_id limit 5),
       'recipients', (select coalesce(jsonb_agg(jsonb_build_object('kind', r.kind, 'address', r.address, 'name', r.name) order by r.kind, r.position), '[]')
         from message_recipients r where r.tenant_id = m.tenant_id and r.message_id = m.id),
       'own', array(select r.address from message_recipients r where r.tenant_id = m.tenant_id and r.message_id = m.id

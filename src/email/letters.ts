@@ -123,6 +123,8 @@ export type Answered = {
   text: string | null;
   html: string | null;
   references: string[];
+  /** By which its recipients know it, where a provider put ids of its own in the place of ours. */
+  learned: string[];
   recipients: (Addressee & { kind: string })[];
   own: string[];
   files: { fileId: string; contentId: string | null; inline: boolean }[];
@@ -143,7 +145,7 @@ export function answering(answered: Answered, input: EmailAnswer): Letter {
   const named = (...kinds: string[]) => sendable(answered.recipients.filter(({ kind }) => kinds.includes(kind)));
   const ours = new Set(sendable(answered.own.map((address) => ({ address, name: null }))).map(keyOf));
   const others = (list: Addressee[]) => list.filter((one) => !ours.has(keyOf(one)));
-  const references = [...new Set([...answered.references, answered.rfcId])];
+  const references = [...new Set([...answered.references, answered.rfcId, ...answered.learned])];
   const common = { ...letter, references, quotedId: answered.messageId, mode: input.mode };
   if (input.mode === "forward") {
     const files = answered.files.map((file): Enclosure => ({ ...file, name: null, contentType: null }));
@@ -162,7 +164,7 @@ export function answering(answered: Answered, input: EmailAnswer): Letter {
     to: input.to ? letter.to : to,
     cc: input.mode === "replyAll" ? [...letter.cc, ...rest] : letter.cc,
     subject: titled("Re", input, answered),
-    inReplyTo: answered.rfcId,
+    inReplyTo: answered.learned.at(-1) ?? answered.rfcId,
   };
 }
 

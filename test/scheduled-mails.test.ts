@@ -158,6 +158,16 @@ describe("a scheduled mail that is changed says what it was changed to", () => {
     expectProblem(await change(own, crypto.randomUUID(), { text: "a" }), 404, "not_found");
   });
 
+  it("as long as a mail may be", async () => {
+    const own = await newPost();
+    const message = await made(send(own, { to: [newAddress()], html: "<p>a</p>", text: "a", sendAt: later() }));
+    const html = `<p>${"x".repeat(1_500_000)}</p>`;
+
+    await changed(change(own, message.id, { html }));
+
+    expect((await sentMail(own, message.id)).html?.replace(/\s/g, "")).toBe(html);
+  });
+
   it("by two at once, by each of them", async () => {
     const own = await newPost();
     const message = await made(send(own, { to: [newAddress()], text: "a", sendAt: later() }));

@@ -119,11 +119,8 @@ export async function post(ctx: Context, posting: Posting): Promise<Posted> {
     send: sendOf(ctx, posting, messageId, enclosures),
   };
   const keys = [key, ...files.map(({ id }) => objectKey(tenantId, id))];
-  // Of what was recorded already there is nothing to keep a second time.
-  if (!ctx.once?.answer) {
-    await env.FILES.put(key, raw, { httpMetadata: { contentType: "message/rfc822" } });
-    for (const file of files) await env.FILES.put(objectKey(tenantId, file.id), file.content, described(file));
-  }
+  await env.FILES.put(key, raw, { httpMetadata: { contentType: "message/rfc822" } });
+  for (const file of files) await env.FILES.put(objectKey(tenantId, file.id), file.content, described(file));
   return { mail, keys };
 }
 
@@ -243,17 +240,17 @@ async function bouncesTo({ env, tenantId }: Context, place: Place, deliveryId: s
   return (takesTags ? await tokenAddress(env, tenantId, base, "bounce", deliveryId) : null) ?? base;
 }
 
-export const recording = ({ mail }: Posted) =>
+export const recording = (mail: Posted["mail"]) =>
   db.select({ recorded: sql<Outcome>`r`.as("r") }).from(sql`record_outbound(${JSON.stringify(mail)}::jsonb) r`);
 
 /** Of a mail that was surely not recorded nothing is kept. Where nobody knows, its bytes stay: better one too many than one too few. */
-export async function forgetRefused(ctx: Context, posted: Posted, error: unknown): Promise<void> {
+export async function forgetRefused(ctx: Context, posted: Pick<Posted, "keys">, error: unknown): Promise<void> {
   const isSure =
     error instanceof Replay || (error instanceof ApiError && !["unavailable", "internal"].includes(error.code));
-  if (isSure && !ctx.once?.answer) await forget(ctx, posted);
+  if (isSure && posted.keys.length > 0) await forget(ctx, posted);
 }
 
-export const forget = (ctx: Context, { keys }: Posted): Promise<void> => ctx.env.FILES.delete(keys);
+export const forget = (ctx: Context, { keys }: Pick<Posted, "keys">): Promise<void> => ctx.env.FILES.delete(keys);
 
 export function tellOf(ctx: Context, { pending, events }: Outcome): void {
   announce(ctx, events);

@@ -11,7 +11,7 @@ import { asShown, mustLieAhead, sending, shown } from "../messages/scheduled";
 import { messages } from "../messages/schema";
 import type { EmailChange } from "./input";
 import { addressees, type Enclosure, finished, type Letter } from "./letters";
-import { attachmentOf, opened } from "./outgoing";
+import { attachmentOf, forgetRefused, opened } from "./outgoing";
 import { placeOf, posting } from "./posting";
 import { scheduledEmails } from "./schema";
 import { shownText, type Worded, worded } from "./wording";
@@ -41,8 +41,7 @@ export async function scheduleEmail(ctx: Context, { inboxId, channelId, letter, 
     attachments: files.map(attachmentOf),
     draft: { ...said, enclosures: kept },
   };
-  if (!ctx.once?.answer)
-    for (const file of fresh) await ctx.env.FILES.put(objectKey(ctx.tenantId, file.id), file.content, described(file));
+  for (const file of fresh) await ctx.env.FILES.put(objectKey(ctx.tenantId, file.id), file.content, described(file));
   const job = sending(ctx, messageId, sendAt);
   const [rows, jobs] = await asTenant(ctx, [
     db.execute(sql`select schedule_email(${JSON.stringify(mail)}::jsonb)`),
@@ -54,12 +53,18 @@ export async function scheduleEmail(ctx: Context, { inboxId, channelId, letter, 
     (batch) =>
       [batch.at(-1), batch[1]] as [{ sendAt: string | null; message: Message }[], Parameters<typeof job.announce>[0]],
     async (error) => {
-      if (error instanceof ApiError && error.code !== "unavailable" && fresh.length > 0)
-        await ctx.env.FILES.delete(fresh.map(({ id }) => objectKey(ctx.tenantId, id)));
+      await forgetRefused(ctx, { keys: fresh.map(({ id }) => objectKey(ctx.tenantId, id)) }, error);
       throw error;
     },
   );
   job.announce(jobs);
+  return asShown(found(rows)).message;
+}
+
+/** What was kept under this Idempotency-Key before. */
+export async function scheduledBefore(ctx: Context): Promise<Message> {
+  const { query } = sending(ctx, "", new Date().toISOString());
+  const [, rows] = await asTenant(ctx, [query, db.select(shown).from(messages)]);
   return asShown(found(rows)).message;
 }
 

@@ -109,6 +109,36 @@ describe("an answer to all copies none of ourselves", () => {
   });
 });
 
+it("a mail of html with its pictures is forwarded with both, beneath what is written anew", async () => {
+  const own = await newPost();
+  const body = [
+    ...[
+      "--b",
+      "Content-Type: text/html; charset=utf-8",
+      "",
+      '<html><body><p>See <img src="cid:logo"></p></body></html>',
+    ],
+    ...["--b", "Content-Type: image/png; name=logo.png", "Content-Disposition: inline; filename=logo.png"],
+    ...["Content-ID: <logo>", "Content-Transfer-Encoding: base64", "", btoa("picture"), "--b--"],
+  ].join("\r\n");
+  const one = await conversation(own, { headers: { "Content-Type": 'multipart/related; boundary="b"' }, body });
+
+  const message = await made(
+    answer(own, one.channelId, { mode: "forward", to: ["boss@other.example"], text: "Look & see" }),
+  );
+
+  expect(message.text).toBe("Look & see");
+  const sent = await rawOf(own, message.id);
+  expect(sent.html).toMatch(/>Look &amp; see<[\s\S]*Forwarded message[\s\S]*<p>See <img src="cid:logo"><\/p>/);
+  expect(sent.html).not.toMatch(/<\/?(html|body)/);
+  expect(sent.text).toMatch(/^Look & see\n\n-+ Forwarded message -+\n[\s\S]*See/);
+  const files = sent.attachments.map(({ contentId, disposition, content }) => [
+    ...[contentId, disposition],
+    new TextDecoder().decode(content),
+  ]);
+  expect(files).toEqual([["logo", "inline", "picture"]]);
+});
+
 describe("an answer to our own mail", () => {
   const ours = async (own: Post) =>
     made(send(own, { to: ["ann@writer.example"], cc: ["bob@other.example"], subject: "Offer", text: "Ten." }));

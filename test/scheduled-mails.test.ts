@@ -1,3 +1,4 @@
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { type Any, expectProblem } from "./helpers";
 import { eventually } from "./jobs";
@@ -61,6 +62,33 @@ describe("a scheduled mail is sent at its time", () => {
     expect(isMerged).toBe(true);
     expect(delivery.channel_id).toBe(other.channelId);
   });
+});
+
+it("called off while it is being sent, it is not sent, and nothing of it is kept; sent, it cannot be called off", async () => {
+  const own = await newPost();
+  const [one, other] = [{ id: "" }, { id: "" }];
+  const answers: number[] = [];
+  const callOff = async (id: string) => {
+    answers.push((await own.tenant.delete(`/v1/scheduled-messages/${id}`)).status);
+  };
+
+  await betweenDatabase(
+    async ({ queries, send: ask }) => {
+      if (one.id !== "" && queries.includes("record_outbound") && queries.includes(one.id)) await callOff(one.id);
+      const answered = await ask();
+      if (other.id !== "" && queries.includes("record_outbound") && queries.includes(other.id)) await callOff(other.id);
+      return answered;
+    },
+    async () => {
+      Object.assign(one, await made(send(own, { to: [newAddress()], text: "a", sendAt: later(1_500) })));
+      Object.assign(other, await made(send(own, { to: [newAddress()], text: "b", sendAt: later(2_500) })));
+      await sent(other.id);
+      await eventually(() => expect(answers).toEqual([204, 404]));
+    },
+  );
+
+  expect(await deliveriesOf(one.id)).toEqual([]);
+  await eventually(async () => expect((await env.FILES.list({ prefix: `${own.tenant.id}/` })).objects).toHaveLength(1));
 });
 
 it("one of a key that is refused at its time is told in the tenant's stream, and to its webhooks", async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import { expectProblem } from "./helpers";
 import { eventually } from "./jobs";
 import { newPost, type Post } from "./mail";
@@ -183,4 +183,65 @@ describe("an answer to our own mail", () => {
       references: [id, "given@ses.example"],
     });
   });
+});
+
+describe("large letters in an address", () => {
+  const token = "SRS0=AbC=xY=Far.example=Ann@Relay.example";
+  const sentTo = (messageId: string) =>
+    eventually(async () => {
+      const [row] = await deliveriesOf(messageId);
+      expect(row.status).toBe("delivered");
+      return [row.recipient, row.content.recipient];
+    });
+
+  it("stay as they are where mail is answered, for they may be a token; what is compared has none", async () => {
+    const own = await newPost();
+    const headers = { "Reply-To": `Desk <${token}>` };
+    const one = await conversation(own, { headers });
+
+    const message = await made(answer(own, one.channelId, { mode: "reply", text: "a" }));
+
+    const written = token.replace("Relay", "relay");
+    expect(addresses((await rawOf(own, message.id)).to)).toEqual([written]);
+    expect(await sentTo(message.id)).toEqual([written.toLowerCase(), written]);
+    const part = (await own.tenant.get(`/v1/messages/${one.messageId}/email`)).body;
+    expect(addresses(part.replyTo)).toEqual([token]);
+    await made(own.tenant.post("/v1/suppressions", { address: written.toLowerCase() }));
+    const again = await made(answer(own, one.channelId, { mode: "reply", text: "b" }));
+    expect(await deliveriesOf(again.id)).toMatchObject([{ status: "suppressed" }]);
+  });
+
+  it("stay where mail is answered automatically, once for all their spellings, and where one gives them", async () => {
+    const own = await newPost({ autoReply: { text: "We are away." } });
+    const messages = [];
+    for (const from of ["Ann@writer.example", "aNN@writer.example"])
+      messages.push(await conversation(own, { headers: { From: from }, from }));
+
+    expect(await sentTo(messages[0]!.messageId)).toEqual(["ann@writer.example", "Ann@writer.example"]);
+    expect(await deliveriesOf(messages[1]!.messageId)).toEqual([]);
+    const given = await made(send(own, { to: ["Bob@other.example", "BOB@other.example"], text: "a" }));
+    expect(await sentTo(given.id)).toEqual(["bob@other.example", "Bob@other.example"]);
+    expect(await recipientsOf(given.id)).toHaveLength(1);
+    const contacts = (await own.tenant.get("/v1/contacts?medium=email&value=ANN@writer.example")).body.data;
+    expect(contacts).toHaveLength(1);
+  });
+});
+
+it("an account is given the address of a recipient as it was written", async () => {
+  const server = inject("mailServer");
+  const own = await newPost();
+  const name = `${crypto.randomUUID()}.example`;
+  await fetch(`${server.control}/script/${name}`, { method: "PUT", body: "{}" });
+  await made(
+    own.tenant.post("/v1/integrations", {
+      ...{ name: "Post", medium: "email", provider: "smtp", credentials: { username: "ann", password: "secret" } },
+      config: { host: "localhost", port: server.starttls, security: "starttls", name },
+    }),
+  );
+
+  const message = await made(send(own, { to: ["Ann+AbC@writer.example"], text: "a" }));
+
+  await eventually(async () => expect(await deliveriesOf(message.id)).toMatchObject([{ status: "sent" }]));
+  const [session] = (await (await fetch(`${server.control}/seen/${name}`)).json()) as { commands: string[] }[];
+  expect(session!.commands.find((one) => one.startsWith("RCPT"))).toContain("<Ann+AbC@writer.example>");
 });

@@ -29,7 +29,7 @@ create or replace function public.answered_mail(chan uuid, named uuid) returns j
         and f.kind in ('reference', 'in_reply_to') order by f.kind = 'in_reply_to', f.position),
       'learned', array(select f.referenced_id from message_references f where f.tenant_id = m.tenant_id and f.message_id = m.id
         and f.kind = 'provider' order by f.referenced_id limit 5),
-      'recipients', (select coalesce(jsonb_agg(jsonb_build_object('kind', r.kind, 'address', r.address, 'name', r.name) order by r.kind, r.position), '[]')
+      'recipients', (select coalesce(jsonb_agg(jsonb_build_object('kind', r.kind, 'address', coalesce(r.written, r.address), 'name', r.name) order by r.kind, r.position), '[]')
         from message_recipients r where r.tenant_id = m.tenant_id and r.message_id = m.id),
       'own', array(select r.address from message_recipients r where r.tenant_id = m.tenant_id and r.message_id = m.id
         and (lower(r.address) = lower(e.envelope_to) or is_own_address(lower(r.address)))),
@@ -99,9 +99,9 @@ begin
       array(select jsonb_array_elements_text(e.tags)), e.why
     from jsonb_to_record(mail) e("rfcId" text, subject text, text text, html text, "rawKey" text, "rawSize" int, stream text, tags jsonb, why jsonb);
   insert into outbound_raw (tenant_id, id, message_id) values (t, (mail ->> 'rawId')::uuid, msg);
-  insert into message_recipients (tenant_id, id, message_id, kind, position, address, name)
-    select t, gen_random_uuid(), msg, r.kind, r.position, r.address, r.name
-      from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, name text);
+  insert into message_recipients (tenant_id, id, message_id, kind, position, address, written, name)
+    select t, gen_random_uuid(), msg, r.kind, r.position, r.address, r.written, r.name
+      from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, written text, name text);
   insert into message_references (tenant_id, message_id, inbox_id, referenced_id, kind, position)
     select t, msg, box, i.id, i.kind, i.position from jsonb_to_recordset(mail -> 'ids') i(id text, kind text, position int) on conflict do nothing;
   with given as materialized (select d.*, suppressed_reason(d.recipient, mail ->> 'stream') as reason

@@ -1,4 +1,5 @@
 import { sql } from "drizzle-orm";
+import { folded } from "../contacts/service";
 import { announceDeliveries, recordDeliveries } from "../deliveries/service";
 import { scheduleJob } from "../jobs/service";
 import type { Context } from "../lib/context";
@@ -13,6 +14,7 @@ import { verdictsOf } from "../mail/verdicts";
 import type { EmailContent } from "../providers/email";
 import { rawKey } from "./arrival";
 import type { ClaimedRaw } from "./consumer";
+import { recipientOf } from "./outgoing";
 import { authservIds, type Clues } from "./recording";
 import { outboundRaw } from "./schema";
 
@@ -47,14 +49,14 @@ function isAnswered(
 export type Answer = ReturnType<typeof answerLater>;
 
 /** Stands in the batch that makes the mail a message: of one that does not become one there is nothing to answer. */
-export function answerLater(ctx: Context, raw: ClaimedRaw, mail: Mail, { messageId, sender, flags }: Clues) {
-  const address = sendableAddress(sender.address);
+export function answerLater(ctx: Context, raw: ClaimedRaw, mail: Mail, { messageId, sender, written, flags }: Clues) {
+  const address = sendableAddress(written ?? sender.address);
   if (address === null || !isAnswered(mail, raw, sender.address, flags, verdictsOf(mail, authservIds(ctx.env))))
     return null;
   return scheduleJob(ctx, {
     type: "email.auto-reply",
     payload: { messageId, inboxId: raw.inboxId, address, from: raw.address },
-    uniqueKey: `auto-reply ${raw.inboxId} ${address}`,
+    uniqueKey: `auto-reply ${raw.inboxId} ${folded(address)}`,
   });
 }
 
@@ -84,7 +86,7 @@ export async function sendAutoReply(ctx: Context, job: Job): Promise<Step> {
       from messages m join emails e on e.tenant_id = m.tenant_id and e.message_id = m.id
         join inboxes i on i.tenant_id = m.tenant_id and i.id = ${inboxId}::uuid and i.auto_reply_text is not null and i.deleted_at is null
       where m.tenant_id = current_tenant() and m.id = ${messageId}::uuid
-        and not exists (select 1 from auto_replies a where a.tenant_id = m.tenant_id and a.inbox_id = i.id and a.address = ${address}
+        and not exists (select 1 from auto_replies a where a.tenant_id = m.tenant_id and a.inbox_id = i.id and a.address = ${folded(address)}
           and a.replied_at > now() - make_interval(hours => i.auto_reply_hours))
         and suppressed_reason(${address}, 'transactional') is null`),
   ]);
@@ -99,12 +101,12 @@ export async function sendAutoReply(ctx: Context, job: Job): Promise<Step> {
   };
   const { channelId, integrationId } = mail;
   const delivery = {
-    ...{ id: newId(), channelId, messageId, medium: "email" as const, recipient: address, content },
+    ...{ id: newId(), channelId, messageId, medium: "email" as const, ...recipientOf(address, content) },
     integrationId,
   };
   await ctx.env.FILES.put(key, raw, { httpMetadata: { contentType: "message/rfc822" } });
   await asTenant(ctx, [
-    db.execute(sql`insert into auto_replies (tenant_id, inbox_id, address) values (${ctx.tenantId}::uuid, ${inboxId}::uuid, ${address})
+    db.execute(sql`insert into auto_replies (tenant_id, inbox_id, address) values (${ctx.tenantId}::uuid, ${inboxId}::uuid, ${folded(address)})
       on conflict (tenant_id, inbox_id, address) do update set replied_at = now()`),
     db.insert(outboundRaw).values({ tenantId: ctx.tenantId, id: rawId, messageId }),
     ...recordDeliveries(ctx, [delivery]),

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { ruleOf } from "../channels/access";
-import { folded } from "../contacts/service";
+import { asWritten } from "../contacts/service";
 import { announceDeliveries } from "../deliveries/service";
 import { announce, type Recorded } from "../events/service";
 import { candidatesByType } from "../events/subscribers";
@@ -74,7 +74,7 @@ export async function post(ctx: Context, posting: Posting): Promise<Posted> {
         envelopeFrom: await bouncesTo(ctx, place, id),
         headers: await unsubscribeHeaders(ctx, { deliveryId: id, address, stream: letter.stream }),
       };
-      return { id, entry: newId(), recipient: folded(address), content };
+      return { id, entry: newId(), ...recipientOf(address, content) };
     }),
   );
   const files = enclosures.filter(({ isNew }) => isNew);
@@ -147,10 +147,16 @@ function draftOf(
 }
 
 const numbered = (kind: string, list: readonly Addressee[]) =>
-  list.map(({ address, name }, position) => ({ kind, position, address: folded(address), name }));
+  list.map(({ address, name }, position) => ({ kind, position, ...asWritten(address), name }));
 
 export const recipientsOf = (letter: Letter) =>
   (["to", "cc", "bcc"] as const).flatMap((kind) => letter[kind].map(({ address }) => ({ kind, address })));
+
+/** Known by one spelling, sent to by that which was written. */
+export function recipientOf<C extends EmailContent>(given: string, content: C) {
+  const { address: recipient, written } = asWritten(given);
+  return { recipient, content: written === null ? content : { ...content, recipient: written } };
+}
 
 function sendOf(ctx: Context, { letter, scheduled }: Posting, id: string, enclosures: Opened[]) {
   return {

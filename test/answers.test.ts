@@ -1,5 +1,5 @@
 import { describe, expect, inject, it } from "vitest";
-import { expectProblem } from "./helpers";
+import { type Any, expectProblem } from "./helpers";
 import { eventually } from "./jobs";
 import { newPost, type Post } from "./mail";
 import { addresses, answer, conversation, deliveriesOf, made, rawOf, recipientsOf, send } from "./mailing";
@@ -204,6 +204,9 @@ describe("large letters in an address", () => {
     const written = token.replace("Relay", "relay");
     expect(addresses((await rawOf(own, message.id)).to)).toEqual([written]);
     expect(await sentTo(message.id)).toEqual([written.toLowerCase(), written]);
+    const events = (await own.tenant.get(`/v1/events?stream=channel&streamId=${one.channelId}`)).body.data;
+    const told = events.flatMap(({ type, data }: Any) => (type === "delivery.updated" ? [data.recipient] : []));
+    expect(new Set(told)).toEqual(new Set([written.toLowerCase()]));
     const part = (await own.tenant.get(`/v1/messages/${one.messageId}/email`)).body;
     expect(addresses(part.replyTo)).toEqual([token]);
     await made(own.tenant.post("/v1/suppressions", { address: written.toLowerCase() }));

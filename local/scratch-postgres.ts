@@ -45,7 +45,13 @@ export async function startScratchPostgres({ isDurable = false } = {}): Promise<
   );
   if (made.status !== 0) throw new Error(`initdb failed:\n${made.stdout}${made.stderr}${made.error ?? ""}`);
   const port = await freePort();
-  const args = ["-D", `${folder}/data`, "-p", String(port), ...[...SETTINGS, `fsync=${isDurable ? "on" : "off"}`].flatMap((setting) => ["-c", setting])];
+  const args = [
+    "-D",
+    `${folder}/data`,
+    "-p",
+    String(port),
+    ...[...SETTINGS, `fsync=${isDurable ? "on" : "off"}`].flatMap((setting) => ["-c", setting]),
+  ];
   const server = spawn("sh", ["-c", GUARD, `${programs}/postgres`, ...args], {
     cwd: "/",
     stdio: "pipe",

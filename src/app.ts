@@ -94,8 +94,8 @@ const limitJson = bodyLimit({
   maxSize: JSON_LIMIT,
   onError: () => Promise.reject(new ApiError("payload_too_large", "A JSON body may take 1 MiB.")),
 });
-/** Mails may have files in them. */
-const ENCLOSING = /^\/v1\/(inboxes|channels)\/[^/]+\/messages(\/batch)?$/;
+/** Mails may have files in them, and long html. */
+const ENCLOSING = /^\/v1\/((inboxes|channels)\/[^/]+\/messages(\/batch)?|scheduled-messages\/[^/]+\/email)$/;
 const limitMail = bodyLimit({
   maxSize: 10 * JSON_LIMIT,
   onError: () =>

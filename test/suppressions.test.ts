@@ -274,6 +274,41 @@ describe("by hand", () => {
   });
 });
 
+it.each(["Ann@Bücher.example", "ann@xn--bcher-kva.example", '"ann"@bücher.example'])(
+  "one added as %s is the address that mail is sent to",
+  async (address) => {
+    const own = await newPost();
+
+    const { body } = await own.tenant.post("/v1/suppressions", { address });
+
+    expect(body.address).toBe("ann@xn--bcher-kva.example");
+    expect(await listed(own.tenant, "?address=ann@B%C3%BCcher.example")).toHaveLength(1);
+    const input = { to: ["ann@bücher.example"], text: "a" };
+    const message = (await own.tenant.post(`/v1/inboxes/${own.inbox.id}/messages`, input)).body;
+    const [delivery] = await asOwner<Any>("select status from deliveries where message_id = $1", [message.id]);
+    expect(delivery.status).toBe("suppressed");
+  },
+);
+
+it("an export goes on over all pages, with what it was asked for alone", async () => {
+  const tenant = await newTenant();
+  await asOwner(
+    `insert into suppressions (tenant_id, id, address, stream, reason)
+     select $1, gen_random_uuid(), 'a' || n || '@example.com', case n % 10 when 0 then 'news' else '*' end, 'manual'
+       from generate_series(1, 2500) n`,
+    [tenant.id],
+  );
+
+  const { body } = await tenant.get("/v1/suppressions/export?stream=*");
+
+  const lines = (body as string)
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(new Set(lines.map(({ address }: Any) => address)).size).toBe(2250);
+  expect([lines.length, new Set(lines.map(({ stream }: Any) => stream))]).toEqual([2250, new Set(["*"])]);
+});
+
 it("through the sandbox: a bounce suppresses, and the next mail is not sent", async () => {
   const tenant = await newTenant();
   const id = await sentTo(tenant, "bounced@example.com");

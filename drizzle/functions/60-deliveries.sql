@@ -78,7 +78,7 @@ begin
         error = case j.verdict when 'held' then j.reason else d.error end
       from judged j where d.tenant_id = j.tenant_id and d.id = j.id returning d.id)
   select jsonb_build_object('taken', count(*), 'go', coalesce(jsonb_agg(jsonb_build_object('tenantId', j.tenant_id, 'id', j.id, 'channelId', j.channel_id, 'messageId', j.message_id,
-      'medium', j.medium, 'recipient', j.recipient, 'content', j.content, 'status', j.status, 'complained', j.complained,
+      'medium', j.medium, 'recipient', coalesce(j.content ->> 'recipient', j.recipient), 'content', j.content, 'status', j.status, 'complained', j.complained,
       'unsubscribed', j.unsubscribed, 'attempt', j.attempts + 1, 'claim', claim, 'refusal', case when j.verdict in ('expired', 'suppressed') then j.reason end, 'suppressed', j.verdict = 'suppressed',
       'account', case when j.account_id is not null then jsonb_build_object('id', j.account_id, 'provider', j.provider, 'config', j.config,
         'status', j.account_status, 'masterVersion', j.master_version, 'credentials', encode(j.credentials, 'hex'),

@@ -171,9 +171,9 @@ begin
         where f.tenant_id = t and f.inbox_id = box and f.referenced_id = any (ids)) end, 'merged', to_jsonb(places[2:]))
     from jsonb_to_record(mail) e("rfcId" text, fingerprint text, subject text, text text, html text, "leftOut" text[], "sentAt" timestamptz, "rawKey" text,
       verdicts jsonb, authenticated boolean, "autoReply" boolean, bounce boolean, list boolean, spam boolean, why jsonb);
-  insert into message_recipients (tenant_id, id, message_id, kind, position, address, name)
-    select t, gen_random_uuid(), msg, r.kind, r.position, r.address, r.name
-      from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, name text);
+  insert into message_recipients (tenant_id, id, message_id, kind, position, address, written, name)
+    select t, gen_random_uuid(), msg, r.kind, r.position, r.address, r.written, r.name
+      from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, written text, name text);
   insert into message_references (tenant_id, message_id, inbox_id, referenced_id, kind, position)
     select t, msg, box, i.id, i.kind, i.position from jsonb_to_recordset(mail -> 'ids') i(id text, kind text, position int) on conflict do nothing;
   title := case when is_named then plain_subject(first_subject(chan)) end;

@@ -11,19 +11,28 @@ begin
    where i.tenant_id = current_tenant() and i.id = inbox and works_in_inbox(i.tenant_id, i.id, current_user_id()));
 end $$;
 
+-- Whether mail to an address comes to the tenant, or came to an inbox that is no more.
+create or replace function public.is_own_address(address text) returns boolean language sql stable as $$
+  select exists (select 1 from domains d join inboxes i on i.tenant_id = d.tenant_id and i.domain_id = d.id
+   where d.tenant_id = current_tenant() and d.name = split_part(address, '@', -1)
+     and (i.local_part || '@' || d.name = address or starts_with(address, i.local_part || '+')
+       or i.is_catchall and i.deleted_at is null and d.deleted_at is null and d.status = 'verified'))
+$$;
+
 -- The mail that an answer is about: the one that is named, else the last one received, else the last one sent. Others'
--- addresses are as they stood in it, our own are those of the tenant's inboxes.
+-- addresses are as they stood in it. Our own among them are those of the tenant's inboxes, all that a catch-all takes, and
+-- the one that it came to.
 create or replace function public.answered_mail(chan uuid, named uuid) returns jsonb language sql stable as $$
   select jsonb_build_object('messageId', m.id, 'direction', m.direction, 'inboxId', e.inbox_id, 'rfcId', e.rfc_id, 'subject', e.subject, 'date', iso(coalesce(e.sent_at, m.created_at)),
       'text', e.text, 'html', e.html,
       'references', array(select f.referenced_id from message_references f where f.tenant_id = m.tenant_id and f.message_id = m.id
         and f.kind in ('reference', 'in_reply_to') order by f.kind = 'in_reply_to', f.position),
-      'recipients', (select coalesce(jsonb_agg(jsonb_build_object('kind', r.kind, 'address', r.address, 'name', r.name) order by r.kind, r.position), '[]')
+      'learned', array(select f.referenced_id from message_references f where f.tenant_id = m.tenant_id and f.message_id = m.id
+        and f.kind = 'provider' order by f.referenced_id limit 5),
+      'recipients', (select coalesce(jsonb_agg(jsonb_build_object('kind', r.kind, 'address', coalesce(r.written, r.address), 'name', r.name) order by r.kind, r.position), '[]')
         from message_recipients r where r.tenant_id = m.tenant_id and r.message_id = m.id),
-      'own', array(select i.local_part || '@' || d.name from message_recipients r join domains d on d.tenant_id = r.tenant_id and d.name = split_part(r.address, '@', 2)
-        join inboxes i on i.tenant_id = d.tenant_id and i.domain_id = d.id
-          and (i.local_part = split_part(r.address, '@', 1) or i.local_part = split_part(split_part(r.address, '@', 1), '+', 1))
-        where r.tenant_id = m.tenant_id and r.message_id = m.id),
+      'own', array(select r.address from message_recipients r where r.tenant_id = m.tenant_id and r.message_id = m.id
+        and (lower(r.address) = lower(e.envelope_to) or is_own_address(lower(r.address)))),
       'files', (select coalesce(jsonb_agg(jsonb_build_object('fileId', a.file_id, 'contentId', a.metadata ->> 'contentId',
           'inline', coalesce(a.metadata ->> 'disposition' = 'inline', false)) order by a.position), '[]')
         from message_attachments a where a.tenant_id = m.tenant_id and a.message_id = m.id and a.file_id is not null))
@@ -32,10 +41,18 @@ create or replace function public.answered_mail(chan uuid, named uuid) returns j
    order by m.direction = 'inbound' desc, m.seq desc limit 1
 $$;
 
+-- The account that sends for a domain; null leaves it to the tenant's first that works.
+create or replace function public.account_of_domain(dom uuid) returns uuid language sql stable as $$
+  select n.integration_id from domain_identities n where n.tenant_id = current_tenant() and n.domain_id = dom and n.integration_id is not null
+   order by n.created_at desc, n.id desc limit 1
+$$;
+
 -- Whether mail goes through the sandbox, which asks for no proof of a domain: so does that of a tenant without an account.
-create or replace function public.sends_by_sandbox() returns boolean language plpgsql stable as $$
+drop function if exists public.sends_by_sandbox();
+create or replace function public.sends_by_sandbox(account uuid) returns boolean language plpgsql stable as $$
 begin
   return coalesce((select i.provider = 'sandbox' from integrations i where i.tenant_id = current_tenant() and i.medium = 'email'
+    and (account is null or i.id = account)
     order by array_position(array['active', 'failing', 'disabled'], i.status), i.created_at, i.id limit 1), true);
 end $$;
 
@@ -48,14 +65,14 @@ begin
   perform refuse_unless(bound is null or bound = 'null' or bound ? inbox::text, 'resource_not_allowed');
   select * into dom from domains d where d.tenant_id = current_tenant() and d.id = box.domain_id;
   perform refuse_unless(box.deleted_at is null and dom.deleted_at is null, 'inbox_deleted');
-  return refuse_unless(dom.status = 'verified' or sends_by_sandbox(), 'domain_not_verified');
+  return refuse_unless(dom.status = 'verified' or sends_by_sandbox(account_of_domain(dom.id)), 'domain_not_verified');
 end $$;
 
 -- Makes a mail of ours a message of its conversation, with a delivery for each recipient: those to whom nothing may be
 -- sent have theirs too, ended. `mail` is made by src/email/outgoing.ts. Returns { message, isNew, pending, events }.
 create or replace function public.record_outbound(mail jsonb) returns jsonb language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; chan uuid := (mail ->> 'channelId')::uuid; msg uuid := (mail ->> 'messageId')::uuid;
-  said record; events jsonb := '[]'; pending jsonb; refused jsonb; data jsonb;
+  account uuid := (select account_of_domain(i.domain_id) from inboxes i where i.tenant_id = t and i.id = box); said record; events jsonb := '[]'; pending jsonb; refused jsonb; data jsonb;
 begin
   perform must_send_from(box, mail -> 'bound');
   perform refuse_unless(sending_place(box) = mail -> 'place', 'conflict', '{"stale": true}');
@@ -82,15 +99,15 @@ begin
       array(select jsonb_array_elements_text(e.tags)), e.why
     from jsonb_to_record(mail) e("rfcId" text, subject text, text text, html text, "rawKey" text, "rawSize" int, stream text, tags jsonb, why jsonb);
   insert into outbound_raw (tenant_id, id, message_id) values (t, (mail ->> 'rawId')::uuid, msg);
-  insert into message_recipients (tenant_id, id, message_id, kind, position, address, name)
-    select t, gen_random_uuid(), msg, r.kind, r.position, r.address, r.name
-      from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, name text);
+  insert into message_recipients (tenant_id, id, message_id, kind, position, address, written, name)
+    select t, gen_random_uuid(), msg, r.kind, r.position, r.address, r.written, r.name
+      from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, written text, name text);
   insert into message_references (tenant_id, message_id, inbox_id, referenced_id, kind, position)
     select t, msg, box, i.id, i.kind, i.position from jsonb_to_recordset(mail -> 'ids') i(id text, kind text, position int) on conflict do nothing;
   with given as materialized (select d.*, suppressed_reason(d.recipient, mail ->> 'stream') as reason
       from jsonb_to_recordset(mail -> 'deliveries') d(id uuid, recipient text, content jsonb, entry uuid)),
-    put as (insert into deliveries (tenant_id, id, channel_id, message_id, medium, recipient, content, status, error)
-      select t, g.id, chan, msg, 'email', g.recipient, g.content, case when g.reason is null then 'pending' else 'suppressed' end, g.reason from given g),
+    put as (insert into deliveries (tenant_id, id, channel_id, message_id, medium, integration_id, recipient, content, status, error)
+      select t, g.id, chan, msg, 'email', account, g.recipient, g.content, case when g.reason is null then 'pending' else 'suppressed' end, g.reason from given g),
     entered as (insert into delivery_events (tenant_id, id, delivery_id, status, details)
       select t, g.entry, g.id, 'suppressed', jsonb_build_object('reason', g.reason) from given g where g.reason is not null)
   select coalesce(jsonb_agg(jsonb_build_object('deliveryId', g.id, 'recipient', g.recipient, 'details', jsonb_build_object('reason', g.reason)))
@@ -153,6 +170,10 @@ begin
   perform must_send_from(box, mail -> 'bound');
   if (mail ->> 'begins')::boolean then
     insert into channels (tenant_id, id, medium, type, name, inbox_id) values (t, chan, 'email', 'email', mail ->> 'name', box);
+  else
+    -- Whoever merges it moves what is there by then.
+    perform 1 from streams s where s.tenant_id = t and s.kind = 'channel' and s.id = chan for share;
+    perform refuse_unless(not exists (select 1 from channels c where c.tenant_id = t and c.id = chan and c.merged_into is not null), 'channel_merged');
   end if;
   insert into files (tenant_id, id, name, content_type, size, sha256, status, created_by, attached_at, completed_at)
     select t, f.id, f.name, f."contentType", f.size, f.sha256, 'completed', current_user_id(), now(), now()
@@ -165,14 +186,22 @@ begin
   return replace_attachments(m, mail -> 'attachments');
 end $$;
 
--- Changes the mail part of one that still waits; `patch` are members of its draft.
+-- Drafts of before hold their words as they were made.
+update scheduled_emails set draft = draft || jsonb_build_object('tail', null, 'given', jsonb_build_object('text', draft -> 'text', 'html', draft -> 'html'))
+ where not draft ? 'given';
+
+-- Changes the mail part of one that still waits, last changed at `as_of`: its whole draft, and what its message shows.
 drop function if exists public.change_scheduled_email(uuid, jsonb);
-create or replace function public.change_scheduled_email(msg uuid, patch jsonb, bound jsonb) returns boolean language plpgsql as $$
+drop function if exists public.change_scheduled_email(uuid, jsonb, jsonb);
+create or replace function public.change_scheduled_email(msg uuid, as_of timestamptz, said text, draft jsonb, bound jsonb) returns boolean language plpgsql as $$
+declare m messages;
 begin
-  update messages m set text = coalesce(left(patch ->> 'written', 40000), m.text), updated_at = now()
-   where m.tenant_id = current_tenant() and m.id = msg and m.state = 'scheduled' and (current_user_id() is null or m.user_id = current_user_id());
-  perform refuse_unless(found, 'not_found');
-  update scheduled_emails s set draft = s.draft || patch where s.tenant_id = current_tenant() and s.message_id = msg;
+  select * into m from messages x where x.tenant_id = current_tenant() and x.id = msg and x.state = 'scheduled'
+    and (current_user_id() is null or x.user_id = current_user_id()) for update;
+  perform refuse_unless(m.id is not null, 'not_found');
+  perform refuse_unless(m.updated_at = as_of, 'conflict', '{"overtaken": true}');
+  update messages x set text = said, updated_at = now() where x.tenant_id = m.tenant_id and x.id = m.id;
+  update scheduled_emails s set draft = change_scheduled_email.draft where s.tenant_id = m.tenant_id and s.message_id = msg;
   perform refuse_unless(found, 'not_found');
   return refuse_unless(coalesce(bound, 'null') = 'null' or exists (select 1 from scheduled_emails s
     where s.tenant_id = current_tenant() and s.message_id = msg and bound ? s.inbox_id::text), 'resource_not_allowed');

@@ -35,9 +35,16 @@ begin
    where x.tenant_id = current_tenant() and x.id = msg and x.state = 'scheduled' and (current_user_id() is null or x.user_id = current_user_id()) returning * into m;
   perform refuse_unless(m.id is not null, 'not_found');
   perform must_refer(m.channel_id, patch);
+  if patch ? 'text' then
+    -- The words of a mail are made of its draft. Those of html would go on saying what was said before.
+    if exists (select 1 from scheduled_emails s where s.tenant_id = m.tenant_id and s.message_id = msg and s.draft #>> '{given,html}' is not null) then
+      perform refuse_field('text', 'This mail has html: change both by /scheduled-messages/{id}/email.');
+    end if;
+    update scheduled_emails s set draft = jsonb_set(s.draft, '{given,text}', patch -> 'text') where s.tenant_id = m.tenant_id and s.message_id = msg;
+  end if;
   if patch ? 'attachments' then perform replace_attachments(m, patch -> 'attachments'); end if;
   if patch ? 'mentions' then perform replace_mentions(m, patch -> 'mentions'); end if;
-  return must_say_something(m);
+  return not patch ?| array['text', 'attachments'] or must_say_something(m);
 end $$;
 
 -- Refuses one at its time, as it was read; false where it is no longer that.

@@ -20,6 +20,12 @@ export type NewContact = ContactInput & { identities: Identity[] };
 /** One form of each address or handle, so that the same finds the same contact. */
 export const folded = (value: string): string => value.trim().toLowerCase();
 
+/** An address to compare by, and as it was written, where that is not the same. */
+export function asWritten(given: string): { address: string; written: string | null } {
+  const address = folded(given);
+  return { address, written: address === given.trim() ? null : given.trim() };
+}
+
 const selectContacts = () =>
   db
     .select({

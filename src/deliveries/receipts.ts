@@ -1,5 +1,6 @@
 import { and, eq, inArray, or, type SQL, sql } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
+import { folded } from "../contacts/service";
 import { announce, type NewEvent, recordEvents, recordedIn } from "../events/service";
 import type { Context } from "../lib/context";
 import { asTenant, db } from "../lib/db";
@@ -68,7 +69,9 @@ export function change(was: Known, entries: Entry[], attempted?: Attempted): Cha
 
 function eventsOf({ was, entries }: Change): NewEvent[] {
   let state: DeliveryState = was;
-  const { id: deliveryId, channelId, messageId, medium, recipient } = was;
+  const { id: deliveryId, channelId, messageId, medium } = was;
+  // What is claimed has the address as it was written: all events tell of one recipient by one name.
+  const recipient = medium === "email" ? folded(was.recipient) : was.recipient;
   // A large channel would get an event for each device of each of its members.
   if (medium === "push") return [];
   return entries.filter(isNews).map(({ status: receipt, details }) => {

@@ -1,9 +1,11 @@
+import { ADDRESS, LOCAL_MOST } from "../lib/mailboxes";
 import { Instant, idOf, Metadata, text, z } from "../lib/validate";
 import { StreamName, TRANSACTIONAL } from "../suppressions/streams";
 
-/** A mailbox name that any server takes; what the domain is worth is seen when it is sent. */
-const ADDRESS = /^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[^\s@<>()[\]\\,;:"]{1,255}$/;
-const EmailAddress = text(320, 3).regex(ADDRESS, "An address such as ann@example.com.");
+const AS_ADDRESS = "An address such as ann@example.com.";
+const EmailAddress = text(320, 3)
+  .regex(ADDRESS, AS_ADDRESS)
+  .refine((address) => address.indexOf("@") <= LOCAL_MOST, AS_ADDRESS);
 
 const Recipient = z.strictObject({ address: EmailAddress, name: text(255).nullable().optional() });
 const Recipients = z.array(z.union([EmailAddress, Recipient])).max(50);

@@ -1,9 +1,9 @@
 import { folded } from "../contacts/service";
 import { fromBase64 } from "../lib/crypto";
 import { ApiError, type Violation } from "../lib/errors";
-import { escapeHtml } from "../mail/html-entities";
-import { textOfHtml } from "../mail/html-lines";
+import { asciiHost, sendableAddress } from "../lib/mailboxes";
 import type { EmailAnswer, NewEmail, Recipient } from "./input";
+import { type Given, type Tail, tailOf, type Worded, worded } from "./wording";
 
 export type Addressee = { address: string; name: string | null };
 export type Enclosure = {
@@ -17,17 +17,16 @@ export type Enclosure = {
 };
 
 /** All that a mail says, whoever it goes on with; composed when it is sent. */
-export type Letter = {
+export type Letter = Worded & {
+  given: Given;
+  /** Of a forwarded mail. */
+  tail: Tail | null;
   to: Addressee[];
   cc: Addressee[];
   bcc: Addressee[];
   /** Null: to the address by which answers find their message. */
   replyTo: Addressee[] | null;
   subject: string;
-  text: string;
-  /** Of the text, what its writer wrote anew. */
-  written: string;
-  html: string | null;
   inReplyTo: string | null;
   references: string[];
   quotedId: string | null;
@@ -44,14 +43,11 @@ export const refused = (...errors: Violation[]) => new ApiError("invalid_request
 
 const RECIPIENTS_MOST = 50;
 
-/** Names of hosts in other scripts travel as ASCII. */
 function asciiAddress(address: string, path: string): string {
   const at = address.lastIndexOf("@");
-  const host = address.slice(at + 1);
-  const domain = URL.parse(`http://${host}`)?.hostname ?? "";
-  const sound = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$/.test(domain);
-  if (!sound || !/[^\d.]/.test(domain)) throw refused({ path, message: "The domain of this address cannot be." });
-  return `${address.slice(0, at)}@${domain}`;
+  const host = asciiHost(address.slice(at + 1));
+  if (host === null) throw refused({ path, message: "The domain of this address cannot be." });
+  return `${address.slice(0, at)}@${host}`;
 }
 
 export const addressees = (given: readonly Recipient[], path: string): Addressee[] =>
@@ -77,15 +73,17 @@ function withoutDoubles({ to, cc, bcc }: Pick<Letter, "to" | "cc" | "bcc">) {
 
 /** What is common to a new mail and an answer. */
 export function letterOf(input: NewEmail | EmailAnswer): Letter {
-  const { headers, tags, replyTo, metadata, stream, html = null } = input;
-  const text = input.text ?? (html === null ? "" : textOfHtml(html));
+  const { headers, tags, replyTo, metadata, stream } = input;
+  const given = { text: input.text ?? null, html: input.html ?? null };
   return {
+    ...worded(given, null),
+    ...{ given, tail: null },
     to: addressees(input.to ?? [], "to"),
     cc: addressees(input.cc, "cc"),
     bcc: addressees(input.bcc, "bcc"),
     replyTo: replyTo ? addressees(replyTo, "replyTo") : null,
     subject: input.subject ?? "",
-    ...{ text, written: text, html, metadata, stream, inReplyTo: null, references: [], quotedId: null, mode: "new" },
+    ...{ metadata, stream, inReplyTo: null, references: [], quotedId: null, mode: "new" },
     headers: Object.entries(headers).map(([name, value]) => ({ name, value })),
     enclosures: input.attachments.map(enclosureOf),
     tags: [...new Set(tags.map((tag) => (typeof tag === "string" ? tag : `${tag.name}=${tag.value}`)))],
@@ -125,33 +123,48 @@ export type Answered = {
   text: string | null;
   html: string | null;
   references: string[];
+  /** By which its recipients know it, where a provider put ids of its own in the place of ours. */
+  learned: string[];
   recipients: (Addressee & { kind: string })[];
   own: string[];
   files: { fileId: string; contentId: string | null; inline: boolean }[];
 };
 
-const untagged = (address: string): string => folded(address).replace(/\+[^@]*@/, "@");
+const keyOf = ({ address }: Addressee): string => folded(address);
+
+/** Whoever wrote the mail chose what stands there: only what is one address is sent to. */
+const sendable = (list: readonly Addressee[]): Addressee[] =>
+  list.flatMap(({ address: given, name }) => {
+    const address = sendableAddress(given);
+    return address === null ? [] : [{ address, name }];
+  });
 
 /** A reply goes to whom the mail asks for, else to who wrote it; an answer to our own goes on to whom that went. */
 export function answering(answered: Answered, input: EmailAnswer): Letter {
   const letter = letterOf(input);
-  const named = (...kinds: string[]) =>
-    answered.recipients.filter(({ kind }) => kinds.includes(kind)).map(({ address, name }) => ({ address, name }));
-  const ours = new Set(answered.own.map(folded));
-  const others = (list: Addressee[]) => list.filter(({ address }) => !ours.has(untagged(address)));
-  const references = [...new Set([...answered.references, answered.rfcId])];
+  const named = (...kinds: string[]) => sendable(answered.recipients.filter(({ kind }) => kinds.includes(kind)));
+  const ours = new Set(sendable(answered.own.map((address) => ({ address, name: null }))).map(keyOf));
+  const others = (list: Addressee[]) => list.filter((one) => !ours.has(keyOf(one)));
+  const references = [...new Set([...answered.references, answered.rfcId, ...answered.learned])];
   const common = { ...letter, references, quotedId: answered.messageId, mode: input.mode };
-  if (input.mode === "forward") return forwarding(answered, { ...common, subject: titled("Fwd", input, answered) });
+  if (input.mode === "forward") {
+    const files = answered.files.map((file): Enclosure => ({ ...file, name: null, contentType: null }));
+    const [tail, subject] = [tailOf(answered), titled("Fwd", input, answered)];
+    const enclosures = [...letter.enclosures, ...files];
+    return { ...common, ...worded(letter.given, tail), tail, subject, enclosures };
+  }
   const asked = named("reply_to");
   const writer = asked.length > 0 ? asked : named("from");
   const to = answered.direction === "outbound" ? named("to") : writer;
+  if (!input.to && to.length === 0)
+    throw refused({ path: "to", message: "The mail names no address that an answer can go to: name one here." });
   const rest = answered.direction === "outbound" ? named("cc") : others([...named("to"), ...named("cc")]);
   return {
     ...common,
     to: input.to ? letter.to : to,
     cc: input.mode === "replyAll" ? [...letter.cc, ...rest] : letter.cc,
     subject: titled("Re", input, answered),
-    inReplyTo: answered.rfcId,
+    inReplyTo: answered.learned.at(-1) ?? answered.rfcId,
   };
 }
 
@@ -160,28 +173,3 @@ const titled = (prefix: "Re" | "Fwd", { subject }: EmailAnswer, answered: Answer
   (new RegExp(`^\\s*${prefix === "Re" ? "re" : "fwd?"}\\s*:`, "i").test(answered.subject)
     ? answered.subject
     : `${prefix}: ${answered.subject}`.slice(0, 998));
-
-const shownAs = ({ address, name }: Addressee): string => (name ? `${name} <${address}>` : address);
-
-function forwarding(answered: Answered, letter: Letter): Letter {
-  const of = (kind: string) => answered.recipients.filter((one) => one.kind === kind).map(shownAs);
-  const facts = [
-    ["From", of("from").join(", ")],
-    ["Date", new Date(answered.date).toUTCString()],
-    ["Subject", answered.subject],
-    ["To", of("to").join(", ")],
-    ["Cc", of("cc").join(", ")],
-  ].filter(([, value]) => value !== "");
-  const head = ["---------- Forwarded message ---------", ...facts.map(([name, value]) => `${name}: ${value}`)];
-  const original = answered.text ?? (answered.html === null ? "" : textOfHtml(answered.html));
-  const body = answered.html?.replace(/<!doctype[^>]*>|<\/?(html|head|body)\b[^>]*>/gi, "") ?? asHtml(original);
-  const html =
-    letter.html === null && answered.html === null
-      ? null
-      : `${letter.html ?? asHtml(letter.text)}<br><div class="gmail_quote"><div>${head.map(escapeHtml).join("<br>")}</div><br>${body}</div>`;
-  const files = answered.files.map((file): Enclosure => ({ ...file, name: null, contentType: null }));
-  const text = `${letter.text ? `${letter.text}\n\n` : ""}${head.join("\n")}\n\n${original}`;
-  return { ...letter, text, html, enclosures: [...letter.enclosures, ...files] };
-}
-
-const asHtml = (text: string): string => `<div style="white-space:pre-wrap">${escapeHtml(text)}</div>`;

@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import { ruleOf } from "../channels/access";
-import { folded } from "../contacts/service";
+import { asWritten } from "../contacts/service";
 import { announceDeliveries } from "../deliveries/service";
 import { announce, type Recorded } from "../events/service";
 import { candidatesByType } from "../events/subscribers";
@@ -19,8 +19,9 @@ import { unsubscribeHeaders } from "../suppressions/unsubscribe";
 import { MAIL_BYTES, rawKey } from "./arrival";
 import { referencesOf } from "./joining";
 import { type Addressee, type Enclosure, type Letter, refused } from "./letters";
-import { newConversation, TEXT_MOST, whole } from "./recording";
+import { newConversation, whole } from "./recording";
 import { tokenAddress, tokenReference } from "./tokens";
+import { shownText } from "./wording";
 
 /** What mail from an inbox bears, as sending_place has it. */
 export type Place = {
@@ -73,7 +74,7 @@ export async function post(ctx: Context, posting: Posting): Promise<Posted> {
         envelopeFrom: await bouncesTo(ctx, place, id),
         headers: await unsubscribeHeaders(ctx, { deliveryId: id, address, stream: letter.stream }),
       };
-      return { id, entry: newId(), recipient: folded(address), content };
+      return { id, entry: newId(), ...recipientOf(address, content) };
     }),
   );
   const files = enclosures.filter(({ isNew }) => isNew);
@@ -118,11 +119,8 @@ export async function post(ctx: Context, posting: Posting): Promise<Posted> {
     send: sendOf(ctx, posting, messageId, enclosures),
   };
   const keys = [key, ...files.map(({ id }) => objectKey(tenantId, id))];
-  // Of what was recorded already there is nothing to keep a second time.
-  if (!ctx.once?.answer) {
-    await env.FILES.put(key, raw, { httpMetadata: { contentType: "message/rfc822" } });
-    for (const file of files) await env.FILES.put(objectKey(tenantId, file.id), file.content, described(file));
-  }
+  await env.FILES.put(key, raw, { httpMetadata: { contentType: "message/rfc822" } });
+  for (const file of files) await env.FILES.put(objectKey(tenantId, file.id), file.content, described(file));
   return { mail, keys };
 }
 
@@ -149,10 +147,16 @@ function draftOf(
 }
 
 const numbered = (kind: string, list: readonly Addressee[]) =>
-  list.map(({ address, name }, position) => ({ kind, position, address: folded(address), name }));
+  list.map(({ address, name }, position) => ({ kind, position, ...asWritten(address), name }));
 
 export const recipientsOf = (letter: Letter) =>
   (["to", "cc", "bcc"] as const).flatMap((kind) => letter[kind].map(({ address }) => ({ kind, address })));
+
+/** Known by one spelling, sent to by that which was written. */
+export function recipientOf<C extends EmailContent>(given: string, content: C) {
+  const { address: recipient, written } = asWritten(given);
+  return { recipient, content: written === null ? content : { ...content, recipient: written } };
+}
 
 function sendOf(ctx: Context, { letter, scheduled }: Posting, id: string, enclosures: Opened[]) {
   return {
@@ -164,7 +168,7 @@ function sendOf(ctx: Context, { letter, scheduled }: Posting, id: string, enclos
       scheduled: scheduled !== undefined,
       asOf: scheduled?.asOf ?? null,
     },
-    text: letter.written.slice(0, TEXT_MOST).toWellFormed(),
+    text: shownText(letter),
     quotedId: letter.quotedId,
     may: ruleOf(ctx, "message.send"),
     mayFrozen: ruleOf(ctx, "message.send_frozen"),
@@ -242,17 +246,17 @@ async function bouncesTo({ env, tenantId }: Context, place: Place, deliveryId: s
   return (takesTags ? await tokenAddress(env, tenantId, base, "bounce", deliveryId) : null) ?? base;
 }
 
-export const recording = ({ mail }: Posted) =>
+export const recording = (mail: Posted["mail"]) =>
   db.select({ recorded: sql<Outcome>`r`.as("r") }).from(sql`record_outbound(${JSON.stringify(mail)}::jsonb) r`);
 
 /** Of a mail that was surely not recorded nothing is kept. Where nobody knows, its bytes stay: better one too many than one too few. */
-export async function forgetRefused(ctx: Context, posted: Posted, error: unknown): Promise<void> {
+export async function forgetRefused(ctx: Context, posted: Pick<Posted, "keys">, error: unknown): Promise<void> {
   const isSure =
     error instanceof Replay || (error instanceof ApiError && !["unavailable", "internal"].includes(error.code));
-  if (isSure && !ctx.once?.answer) await forget(ctx, posted);
+  if (isSure && posted.keys.length > 0) await forget(ctx, posted);
 }
 
-export const forget = (ctx: Context, { keys }: Posted): Promise<void> => ctx.env.FILES.delete(keys);
+export const forget = (ctx: Context, { keys }: Pick<Posted, "keys">): Promise<void> => ctx.env.FILES.delete(keys);
 
 export function tellOf(ctx: Context, { pending, events }: Outcome): void {
   announce(ctx, events);

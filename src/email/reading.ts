@@ -139,7 +139,11 @@ export async function getEmail(ctx: Context, id: string, { remoteImages }: Email
       .from(emails)
       .where(ofMessage(ctx, id)),
     db
-      .select({ kind: messageRecipients.kind, address: messageRecipients.address, name: messageRecipients.name })
+      .select({
+        kind: messageRecipients.kind,
+        address: sql<string>`coalesce(${messageRecipients.written}, ${messageRecipients.address})`.as("address"),
+        name: messageRecipients.name,
+      })
       .from(messageRecipients)
       .where(and(eq(messageRecipients.tenantId, ctx.tenantId), eq(messageRecipients.messageId, id)))
       .orderBy(asc(messageRecipients.kind), asc(messageRecipients.position)),

@@ -1,5 +1,5 @@
 import { and, eq, inArray, sql } from "drizzle-orm";
-import { folded } from "../contacts/service";
+import { asWritten, folded } from "../contacts/service";
 import { announce, RECORDED, type Recorded } from "../events/service";
 import { candidatesByType } from "../events/subscribers";
 import { mediaType, OCTETS } from "../files/types";
@@ -70,7 +70,8 @@ export async function cluesOf(ctx: Context, raw: ClaimedRaw, mail: Mail) {
   const verdicts = verdictsOf(mail, believed(ctx.env, raw));
   const from = mail.from ?? mail.sender ?? { name: "", address: raw.envelopeFrom };
   const sender = { address: folded(plain(from.address, 320)), name: from.name ? plain(from.name, 255) : null };
-  return { messageId: newId(), token, references, signals, flags: flagsOf(signals), verdicts, sender };
+  const { written } = asWritten(plain(from.address, 320));
+  return { messageId: newId(), token, references, signals, flags: flagsOf(signals), verdicts, sender, written };
 }
 
 export type Read = { raw: ClaimedRaw; mail: Mail; files: MailFile[]; clues: Clues; answer: Answer };
@@ -137,7 +138,7 @@ async function recordOf(ctx: Context, { raw, mail, files, clues }: Read) {
     rawKey: rawKey(ctx.tenantId, raw.id),
     authenticated: !verdicts.unauthenticated,
     why: { route: raw.route, tag: raw.tag, signals, verdicts },
-    recipients: recipientsOf(mail, sender),
+    recipients: recipientsOf(mail, { ...sender, written: clues.written }),
     created: { channel: newConversation(channelId, raw.inboxId, subject, now) },
     receivedType: verdicts.unauthenticated ? "email.unauthenticated" : "email.received",
     received: { messageId, inboxId: raw.inboxId, from: sender, subject, flags, verdicts },
@@ -162,7 +163,7 @@ export async function fingerprintOf({ from, subject, date, text, html, attachmen
   return sha256Hex(JSON.stringify(parts));
 }
 
-function recipientsOf(mail: Mail, sender: { address: string; name: string | null }) {
+function recipientsOf(mail: Mail, sender: { address: string; written: string | null; name: string | null }) {
   const lists: [string, Mailbox[]][] = [
     ["sender", mail.sender ? [mail.sender] : []],
     ["to", mail.to],
@@ -172,7 +173,7 @@ function recipientsOf(mail: Mail, sender: { address: string; name: string | null
   ];
   const named = lists.flatMap(([kind, mailboxes]) =>
     mailboxes.slice(0, 200).map(({ name, address }, position) => ({
-      ...{ kind, position, address: folded(plain(address, 320)), name: name ? plain(name, 255) : null },
+      ...{ kind, position, ...asWritten(plain(address, 320)), name: name ? plain(name, 255) : null },
     })),
   );
   return [{ kind: "from", position: 0, ...sender }, ...named];

@@ -11,10 +11,10 @@ import { asShown, mustLieAhead, sending, shown } from "../messages/scheduled";
 import { messages } from "../messages/schema";
 import type { EmailChange } from "./input";
 import { addressees, type Enclosure, finished, type Letter } from "./letters";
-import { attachmentOf, opened, post } from "./outgoing";
-import { placeOf, record } from "./posting";
-import { TEXT_MOST } from "./recording";
+import { attachmentOf, forgetRefused, opened } from "./outgoing";
+import { placeOf, posting } from "./posting";
 import { scheduledEmails } from "./schema";
+import { shownText, type Worded, worded } from "./wording";
 
 type Later = { inboxId: string; channelId?: string | undefined; letter: Letter; sendAt: string };
 
@@ -25,12 +25,12 @@ export async function scheduleEmail(ctx: Context, { inboxId, channelId, letter, 
   const chan = channelId ?? newId();
   const files = await opened(ctx, letter.enclosures);
   const fresh = files.filter(({ isNew }) => isNew);
-  const { enclosures: _, ...said } = letter;
+  const { enclosures: _, text: _t, written: _w, html: _h, ...said } = letter;
   const kept = files.map(({ content: _c, sha256: _s, isNew: _n, id, ...rest }): Enclosure => ({ fileId: id, ...rest }));
   const mail = {
     ...{ inboxId, channelId: chan, messageId, begins: channelId === undefined, name: letter.subject || null, sendAt },
     ...{ bound: boundsOf(ctx.actor).inbox ?? null, metadata: letter.metadata, quotedId: letter.quotedId },
-    text: letter.written.slice(0, TEXT_MOST).toWellFormed(),
+    text: shownText(letter),
     files: fresh.map(({ id, name, contentType, content, sha256 }) => ({
       id,
       name,
@@ -41,8 +41,7 @@ export async function scheduleEmail(ctx: Context, { inboxId, channelId, letter, 
     attachments: files.map(attachmentOf),
     draft: { ...said, enclosures: kept },
   };
-  if (!ctx.once?.answer)
-    for (const file of fresh) await ctx.env.FILES.put(objectKey(ctx.tenantId, file.id), file.content, described(file));
+  for (const file of fresh) await ctx.env.FILES.put(objectKey(ctx.tenantId, file.id), file.content, described(file));
   const job = sending(ctx, messageId, sendAt);
   const [rows, jobs] = await asTenant(ctx, [
     db.execute(sql`select schedule_email(${JSON.stringify(mail)}::jsonb)`),
@@ -54,8 +53,7 @@ export async function scheduleEmail(ctx: Context, { inboxId, channelId, letter, 
     (batch) =>
       [batch.at(-1), batch[1]] as [{ sendAt: string | null; message: Message }[], Parameters<typeof job.announce>[0]],
     async (error) => {
-      if (error instanceof ApiError && error.code !== "unavailable" && fresh.length > 0)
-        await ctx.env.FILES.delete(fresh.map(({ id }) => objectKey(ctx.tenantId, id)));
+      await forgetRefused(ctx, { keys: fresh.map(({ id }) => objectKey(ctx.tenantId, id)) }, error);
       throw error;
     },
   );
@@ -63,23 +61,73 @@ export async function scheduleEmail(ctx: Context, { inboxId, channelId, letter, 
   return asShown(found(rows)).message;
 }
 
+/** What was kept under this Idempotency-Key before. */
+export async function scheduledBefore(ctx: Context): Promise<Message> {
+  const { query } = sending(ctx, "", new Date().toISOString());
+  const [, rows] = await asTenant(ctx, [query, db.select(shown).from(messages)]);
+  return asShown(found(rows)).message;
+}
+
+/** What waits in the draft is what was said; its words are made of that when it is sent. */
+type Kept = Omit<Letter, keyof Worded>;
+
+/** Checked as when it was kept: what cannot be sent is refused now, not at its time. */
 export async function changeScheduledEmail(ctx: Context, id: string, change: EmailChange) {
-  const { to, cc, bcc, text, ...rest } = change;
-  const patch = {
-    ...rest,
+  const bound = boundsOf(ctx.actor).inbox ?? null;
+  for (let tries = 1; ; tries++) {
+    const { draft, message, asOf } = await waiting(ctx, id);
+    const letter = finished(changed({ ...draft, enclosures: enclosuresOf(draft, message) }, change));
+    const { text: _t, written: _w, html: _h, enclosures: _e, ...kept } = letter;
+    const next = JSON.stringify({ ...kept, enclosures: draft.enclosures });
+    try {
+      const [, rows] = await asTenant(ctx, [
+        db.execute(sql`select change_scheduled_email(${id}::uuid, ${asOf}::timestamptz, ${shownText(letter)},
+          ${next}::jsonb, ${JSON.stringify(bound)}::jsonb)`),
+        db.select(shown).from(messages).where(own(messages, id)),
+      ]);
+      return asShown(found(rows));
+    } catch (error) {
+      if (!(error instanceof ApiError && error.facts.overtaken) || tries === 3) throw error;
+    }
+  }
+}
+
+async function waiting(ctx: Context, id: string) {
+  const [rows] = await asTenant(ctx, [
+    db
+      .select({
+        message: shown.message,
+        asOf: sql<string>`${messages.updatedAt}::text`.as("as_of"),
+        draft: sql<Kept>`(select s.draft from scheduled_emails s where s.tenant_id = current_tenant()
+          and s.message_id = ${id}::uuid)`.as("draft"),
+      })
+      .from(messages)
+      .where(
+        own(
+          messages,
+          id,
+          sql`${messages.state} = 'scheduled' and (current_user_id() is null or ${messages.userId} = current_user_id())
+            and exists (select 1 from scheduled_emails s where s.tenant_id = current_tenant() and s.message_id = ${id}::uuid)`,
+        ),
+      ),
+  ]);
+  return found(rows);
+}
+
+function changed(draft: Kept, { to, cc, bcc, subject, text, html }: EmailChange): Letter {
+  const given = {
+    text: text === undefined ? draft.given.text : text,
+    html: html === undefined ? draft.given.html : html,
+  };
+  return {
+    ...draft,
+    ...worded(given, draft.tail),
+    given,
     ...(to && { to: addressees(to, "to") }),
     ...(cc && { cc: addressees(cc, "cc") }),
     ...(bcc && { bcc: addressees(bcc, "bcc") }),
-    ...(text !== undefined && { text, written: text }),
+    ...(subject !== undefined && { subject }),
   };
-  const bound = boundsOf(ctx.actor).inbox ?? null;
-  const [, rows] = await asTenant(ctx, [
-    db.execute(
-      sql`select change_scheduled_email(${id}::uuid, ${JSON.stringify(patch)}::jsonb, ${JSON.stringify(bound)}::jsonb)`,
-    ),
-    db.select(shown).from(messages).where(own(messages, id)),
-  ]);
-  return asShown(found(rows));
 }
 
 /** At its time: whatever was changed of its message since holds for the mail too. */
@@ -98,22 +146,20 @@ export async function sendScheduledEmail(writer: Context, message: Message, asOf
       .where(sql`${scheduledEmails.tenantId} = current_tenant() and ${scheduledEmails.messageId} = ${messageId}::uuid`),
   ]);
   const { draft, inboxId, begins } = found(rows);
-  const kept = draft as unknown as Letter;
-  const text = kept.mode === "forward" ? kept.text : message.text.length < TEXT_MOST ? message.text : kept.text;
+  const kept = draft as unknown as Kept;
   const letter = finished({
     ...kept,
-    text,
-    written: message.text,
+    ...worded(kept.given, kept.tail),
     metadata: message.metadata,
     enclosures: enclosuresOf(kept, message),
   });
-  const place = await placeOf(writer, inboxId);
-  await record(writer, await post(writer, { letter, place, channelId, scheduled: { messageId, begins, asOf } }));
+  const scheduled = { messageId, begins, asOf };
+  await posting(writer, await placeOf(writer, inboxId), (place) => ({ letter, place, channelId, scheduled }));
 }
 
 type Attachment = { fileId?: string; metadata?: { contentId?: string; disposition?: string } };
 
-const enclosuresOf = ({ enclosures }: Letter, message: Message): Enclosure[] =>
+const enclosuresOf = ({ enclosures }: Kept, message: Message): Enclosure[] =>
   (message.attachments as Attachment[]).flatMap(({ fileId, metadata }) => {
     if (fileId === undefined) return [];
     const kept = enclosures.find((one) => one.fileId === fileId);

@@ -67,6 +67,8 @@ export const messageRecipients = pgTable(
     position: integer("position").notNull(),
     /** Folded. */
     address: text("address").notNull(),
+    /** As it stands in the mail, where that is not the same: tokens in it may tell large letters from small ones. */
+    written: text("written"),
     name: text("name"),
   },
   (t) => [

@@ -158,8 +158,9 @@ export const CATALOGUE = {
   "message.refused": kind(
     "user",
     "message",
-    "A scheduled message was refused at its time.",
+    "A scheduled message was refused at its time; of a key's own it is told in the tenant's stream.",
     inChannel.extend({ messageId: id, code: z.string() }),
+    { alsoIn: "tenant" },
   ),
   "draft.updated": kind(
     "user",

@@ -39,12 +39,24 @@ function asWord(text: string): string {
   return `=?utf-8?Q?${Array.from(bytes, (byte) => `=${byte.toString(16).padStart(2, "0").toUpperCase()}`).join("")}?=`;
 }
 
+const MOST = 998;
+/** One address and no more; what looks like two would be one to us and two to whom it is handed on. */
+const SINGLE = /^(?:[^@,;:<>()[\]\\"\s]+|"(?:[^"\\]|\\.)*")@[^@,;:<>()\\"\s]+$/;
+
 function cleanAddress(given: string): string | null {
-  const address = given
-    .replace(/[\s<>\0]+/g, "")
+  if (given.length > 2 * MOST) return null;
+  const bare = given
+    .replace(/[<>\0]+/g, "")
+    .trim()
+    .replace(/\s*@\s*(?=[^@]*$)/, "@")
     .replace(/^mailto:/i, "")
-    .replace(/^['"]+(?=[^"']*@)|['"]+$/g, "");
-  return /^[^@]+@[^@]+$|^"[^"]*"@[^@]+$|^.+@[^@]+$/.test(address) && address.length <= 998 ? address : null;
+    .replace(/^['"]+(?=[^"']*@)|['"]+$/g, "")
+    .replace(/[;,.\s]+$/, "");
+  // postal-mime takes quotes away that a name with spaces needs.
+  const address = bare.replace(/^([^"@]*[^"@\s])\s*@/, (all, local: string) =>
+    /\s/.test(local) ? `"${local}"@` : all,
+  );
+  return SINGLE.test(address) && address.length <= MOST ? address : null;
 }
 
 /** A name that only repeats the address says nothing. */

@@ -100,12 +100,18 @@ type Sender = (writer: Context, message: Message, asOf: string) => Promise<void>
 export const scheduledJob =
   (byDirection: Record<string, Sender>) =>
   async (ctx: Context, job: Job): Promise<Step> => {
-    for (let tries = 0; tries < TRIES_MOST; tries++) if (await sentAsRead(ctx, job, byDirection)) return { done: true };
+    for (let tries = 1; tries <= TRIES_MOST; tries++)
+      if (await sentAsRead(ctx, job, byDirection, tries === TRIES_MOST)) return { done: true };
     throw new ApiError("unavailable");
   };
 
 /** At its time, all is judged as for any other message: whether its writer still may, and what hooks say. */
-async function sentAsRead(ctx: Context, job: Job, byDirection: Record<string, Sender>): Promise<boolean> {
+async function sentAsRead(
+  ctx: Context,
+  job: Job,
+  byDirection: Record<string, Sender>,
+  isLast: boolean,
+): Promise<boolean> {
   const { messageId, sendAt } = job.payload as { messageId: string; sendAt: string };
   const [rows] = await asTenant(ctx, [
     db
@@ -124,7 +130,8 @@ async function sentAsRead(ctx: Context, job: Job, byDirection: Record<string, Se
       await send(writer, message, asOf);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.facts.overtaken) return false;
+      // A merged conversation takes its messages along.
+      if (error.facts.overtaken || (error.code === "channel_merged" && !isLast)) return false;
       if (error.code === "too_soon") await sendLater(fresh, job, Number(error.facts.reset ?? 1));
       else if (WORTH_A_RETRY.has(error.code) && job.attempt < TRIES_MOST) throw error;
       else return refuseScheduled(fresh, { id: messageId, asOf, channelId, userId }, error.code);
@@ -157,13 +164,13 @@ async function sendLater(ctx: Context, { type, payload }: Job, seconds: number):
 
 type Refused = { id: string; asOf: string; channelId: string; userId: string | null };
 
-/** Its writer is told, unless it is no longer what was refused. */
+/** Its writer is told, or, where a key wrote it, the tenant; unless it is no longer what was refused. */
 async function refuseScheduled(ctx: Context, { id, asOf, channelId, userId }: Refused, code: string): Promise<boolean> {
-  const stream = { kind: "user" as const, id: userId ?? ctx.tenantId };
+  const stream = userId ? { kind: "user" as const, id: userId } : { kind: "tenant" as const, id: ctx.tenantId };
   try {
     const [, recorded] = await asTenant(ctx, [
       db.execute(sql`select refuse_scheduled(${id}::uuid, ${asOf}::timestamptz)`),
-      recordEvents(ctx, userId ? [{ type: "message.refused", stream, data: { channelId, messageId: id, code } }] : []),
+      recordEvents(ctx, [{ type: "message.refused", stream, data: { channelId, messageId: id, code } }]),
     ]);
     announce(ctx, recorded);
     return true;

@@ -12,6 +12,8 @@ export const EmailContent = z.object({
   headers: z.record(z.string(), z.string()),
   /** transactional, marketing, or one of the tenant's own. */
   stream: z.string(),
+  /** As it was written, where that is not the delivery's own: what is sent is sent to this one. */
+  recipient: z.string().optional(),
 });
 export type EmailContent = z.infer<typeof EmailContent>;
 

@@ -24,14 +24,11 @@ export async function isUnsubscribed(ctx: Context, about: Unsubscription): Promi
 /** Once or often: the same. Holds even where the mail itself is gone by now. */
 export async function unsubscribe(ctx: Context, about: Unsubscription): Promise<void> {
   const { deliveryId, address, stream } = about;
-  const [, recorded] = await asTenant(ctx, [
-    auditOptOut(
-      ctx,
-      "address.unsubscribed",
-      about,
-      sql`not exists (select 1 from suppressions where ${optOut(about)})`,
-    ),
+  // Of several at once the one that made it: only after it is there can that be told.
+  const isMade = sql`exists (select 1 from suppressions where ${optOut(about)} and created_at = now())`;
+  const [recorded] = await asTenant(ctx, [
     suppress(ctx, [{ address, stream, reason: "unsubscribe", details: { by: "link" }, deliveryId }]),
+    auditOptOut(ctx, "address.unsubscribed", about, isMade),
   ]);
   announce(ctx, recordedIn([recorded]));
 }

@@ -58,8 +58,9 @@ unsubscribePages.post("/unsubscribe/:token", async (c) => {
   const { about, base } = await opened(c, async (ctx, about) => {
     const { deliveryId } = about;
     const eventId = `unsubscribe ${deliveryId}`;
-    await recordReceipts(ctx, null, [{ deliveryId, eventId, status: "unsubscribed", details: { by: "link" } }]);
+    // First, for the receipt suppresses as well, and keeps no log of who did it.
     await unsubscribe(ctx, about);
+    await recordReceipts(ctx, null, [{ deliveryId, eventId, status: "unsubscribed", details: { by: "link" } }]);
     return {};
   });
   return c.html(<Done about={about} base={base} />);

@@ -1,3 +1,4 @@
+import { sendableAddress } from "../lib/mailboxes";
 import { z } from "../lib/validate";
 
 /** What somebody asked for or has to know: resets, receipts, answers. */
@@ -15,5 +16,8 @@ export const StreamName = z
     "A stream is transactional, marketing or a name of your own: lower-case letters, digits, . _ and -, 63 at most.",
   );
 
-/** One form of an address, so that it is the same however it is written. */
-export const foldedAddress = (address: string): string => address.trim().toLowerCase();
+/** One form of an address, so that it is the same however it is written: that in which mail is sent to it. */
+export function foldedAddress(address: string): string {
+  const folded = address.trim().toLowerCase();
+  return sendableAddress(folded) ?? folded;
+}

@@ -149,11 +149,12 @@ begin
      where s.sees and (chan is not null or c.inbox_id is null or not many)
      group by c.language loop
     wanted := search_query(l.language, q);
-    -- The condition on the tenant stays out of the index on purpose: the channel says more.
+    -- The condition on the tenant stays out of the index on purpose: the channel says more. All others wait (offset 0), or their indexes
+    -- would be read from end to end for a channel's messages.
     return query select m.id, l.language from unnest(l.ids, l.starts) mine(id, start) cross join lateral (
-        select x.id, x.seq, x.created_at from messages x where x.channel_id = mine.id and x.searchable @@ wanted and x.tenant_id is not distinct from t
-          and x.seq > mine.start and case when chan is null then (x.created_at, x.id) < (below_at, below_id) else x.seq < below_seq end
-          and suits_search(x, reader, ask, runs)
+        select x.id, x.seq, x.created_at from (select * from messages w where w.channel_id = mine.id and w.searchable @@ wanted offset 0) x
+         where x.tenant_id = t and x.seq > mine.start and case when chan is null then (x.created_at, x.id) < (below_at, below_id) else x.seq < below_seq end
+          and suits_search(row(x.*)::messages, reader, ask, runs)
          order by case when chan is not null then x.seq end desc, x.created_at desc, x.id desc limit most) m
       order by case when chan is not null then m.seq end desc, m.created_at desc, m.id desc limit most;
   end loop;

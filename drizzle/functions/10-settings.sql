@@ -121,27 +121,28 @@ $$;
 -- Adds up a standing quantity: arguments are the metric and what one row counts for, itself where it says 'row'. A refusal over the
 -- limit needs to know what the transaction itself has added.
 create or replace function public.count_standing() returns trigger language plpgsql as $$
-declare net bigint; own bigint;
+declare sums jsonb; s record; own bigint;
 begin
-  if tg_op = 'INSERT' then
-    with sums as (select c.tenant_id, sum(case tg_argv[1] when 'row' then 1 else standing_worth(tg_argv[1], to_jsonb(c)) end) as worth from changed c group by 1),
-      put as (insert into usage_totals as u (tenant_id, metric, value) select s.tenant_id, tg_argv[0], s.worth from sums s where s.worth <> 0 order by 1
-        on conflict (tenant_id, metric) do update set value = u.value + excluded.value)
-    select sum(s.worth) filter (where s.tenant_id = current_tenant()) into net from sums s;
-  elsif tg_op = 'DELETE' then
-    with sums as (select c.tenant_id, -sum(case tg_argv[1] when 'row' then 1 else standing_worth(tg_argv[1], to_jsonb(c)) end) as worth from changed c group by 1),
-      put as (update usage_totals u set value = u.value + s.worth from sums s where u.tenant_id = s.tenant_id and u.metric = tg_argv[0] and s.worth <> 0)
-    select sum(s.worth) filter (where s.tenant_id = current_tenant()) into net from sums s;
+  if tg_op = 'UPDATE' then
+    select jsonb_object_agg(x.tenant_id, x.worth) into sums from (select y.tenant_id, sum(y.worth) as worth from (
+        select c.tenant_id, standing_worth(tg_argv[1], to_jsonb(c)) as worth from changed c
+        union all select f.tenant_id, -standing_worth(tg_argv[1], to_jsonb(f)) from former f) y group by 1) x where x.worth <> 0;
   else
-    with sums as (select x.tenant_id, sum(x.worth) as worth from (
-          select c.tenant_id, standing_worth(tg_argv[1], to_jsonb(c)) as worth from changed c
-          union all select f.tenant_id, -standing_worth(tg_argv[1], to_jsonb(f)) from former f) x group by 1),
-      put as (update usage_totals u set value = u.value + s.worth from sums s where u.tenant_id = s.tenant_id and u.metric = tg_argv[0] and s.worth <> 0)
-    select sum(s.worth) filter (where s.tenant_id = current_tenant()) into net from sums s;
+    select jsonb_object_agg(x.tenant_id, case tg_op when 'DELETE' then -x.worth else x.worth end) into sums from (
+      select c.tenant_id, sum(case tg_argv[1] when 'row' then 1 else standing_worth(tg_argv[1], to_jsonb(c)) end) as worth from changed c group by 1) x
+     where x.worth <> 0;
   end if;
-  if net <> 0 then
-    own := coalesce(nullif(current_setting('app.added_' || tg_argv[0], true), '')::bigint, 0) + net;
-    perform set_config('app.added_' || tg_argv[0], own::text, true);
-  end if;
+  if sums is null then return null; end if;
+  for s in select e.key::uuid as tenant_id, e.value::bigint as worth from jsonb_each_text(sums) e order by 1 loop
+    update usage_totals u set value = u.value + s.worth where u.tenant_id = s.tenant_id and u.metric = tg_argv[0];
+    if not found and tg_op = 'INSERT' then
+      insert into usage_totals as u (tenant_id, metric, value) values (s.tenant_id, tg_argv[0], s.worth)
+        on conflict (tenant_id, metric) do update set value = u.value + excluded.value;
+    end if;
+    if s.tenant_id = current_tenant() then
+      own := coalesce(nullif(current_setting('app.added_' || tg_argv[0], true), '')::bigint, 0) + s.worth;
+      perform set_config('app.added_' || tg_argv[0], own::text, true);
+    end if;
+  end loop;
   return null;
 end $$;

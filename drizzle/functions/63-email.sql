@@ -105,8 +105,8 @@ begin
 end $$;
 
 -- Makes a received mail a message of the conversation that it belongs to, once. Mails of an inbox that share an id are of one
--- conversation, so they wait for each other; those that share none do not. The locks are taken in this order: ids, what is
--- counted of the tenant (contacts, files), streams. `mail` is made by src/email/recording.ts.
+-- conversation, so they wait for each other (lock_mail_ids, before this); those that share none do not. The locks are taken in
+-- this order: ids, what is counted of the tenant (contacts, files), streams. `mail` is made by src/email/recording.ts.
 create or replace function public.record_inbound(mail jsonb) returns table (id uuid, kind text, stream uuid, seq bigint, type text,
   at timestamptz, payload text, audience uuid, deliveries uuid[]) language plpgsql set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
@@ -115,7 +115,6 @@ declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; raw 
   title text := plain_subject(mail ->> 'subject'); named text; first text; is_named boolean := false;
 begin
   ids := array(select i ->> 'id' from jsonb_array_elements(mail -> 'ids') i);
-  perform lock_mail_ids(jsonb_build_array(mail));
   select * into raw from inbound_raw r where r.tenant_id = t and r.id = (mail ->> 'rawId')::uuid for no key update;
   if raw.status is distinct from 'pending' then return; end if;
   select * into known from emails e where e.tenant_id = t and e.inbox_id = box and e.rfc_id = mail ->> 'rfcId'
@@ -129,14 +128,18 @@ begin
     return;
   end if;
   who := contact_of(mail -> 'contact');
-  insert into files (tenant_id, id, name, content_type, size, sha256, status, attached_at, completed_at)
-    select t, f.id, f.name, f."contentType", f.size, f.sha256, 'completed', now(), now()
-      from jsonb_to_recordset(mail -> 'files') f(id uuid, name text, "contentType" text, size bigint, sha256 text);
+  if mail -> 'files' <> '[]' then
+    insert into files (tenant_id, id, name, content_type, size, sha256, status, attached_at, completed_at)
+      select t, f.id, f.name, f."contentType", f.size, f.sha256, 'completed', now(), now()
+        from jsonb_to_recordset(mail -> 'files') f(id uuid, name text, "contentType" text, size bigint, sha256 text);
+  end if;
 
   places := conversations_of(box, ids);
-  perform 1 from streams s where s.tenant_id = t and s.kind = 'channel' and s.id = any (places) order by s.id for no key update;
-  -- While it waited for them, another mail may have joined some to others.
-  perform refuse_unless(places = conversations_of(box, ids), 'conflict');
+  if places <> '{}' then
+    perform 1 from streams s where s.tenant_id = t and s.kind = 'channel' and s.id = any (places) order by s.id for no key update;
+    -- While it waited for them, another mail may have joined some to others.
+    perform refuse_unless(places = conversations_of(box, ids), 'conflict');
+  end if;
   chan := places[1];
   if chan is null then
     chan := (mail ->> 'channelId')::uuid;
@@ -157,7 +160,7 @@ begin
   foreach one in array places[2:] loop
     return query select * from merge_conversations(chan, one, mail -> 'webhooks');
   end loop;
-  update channels c set trashed_at = null where c.tenant_id = t and c.id = chan and c.trashed_at is not null;
+  if not is_new then update channels c set trashed_at = null where c.tenant_id = t and c.id = chan and c.trashed_at is not null; end if;
 
   select * into said from record_messages(chan, jsonb_build_array(mail -> 'send' || jsonb_build_object('contactId', who)), '[{"n": 0}]');
   perform refuse_unless(said.code is null, 'internal', jsonb_build_object('said', said.code));

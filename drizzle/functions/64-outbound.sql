@@ -42,10 +42,11 @@ create or replace function public.answered_mail(chan uuid, named uuid) returns j
 $$;
 
 -- The account that sends for a domain; null leaves it to the tenant's first that works.
-create or replace function public.account_of_domain(dom uuid) returns uuid language sql stable as $$
-  select n.integration_id from domain_identities n where n.tenant_id = current_tenant() and n.domain_id = dom and n.integration_id is not null
-   order by n.created_at desc, n.id desc limit 1
-$$;
+create or replace function public.account_of_domain(dom uuid) returns uuid language plpgsql stable as $$
+begin
+  return (select n.integration_id from domain_identities n where n.tenant_id = current_tenant() and n.domain_id = dom and n.integration_id is not null
+    order by n.created_at desc, n.id desc limit 1);
+end $$;
 
 -- Whether mail goes through the sandbox, which asks for no proof of a domain: so does that of a tenant without an account.
 drop function if exists public.sends_by_sandbox();
@@ -72,17 +73,22 @@ end $$;
 -- sent have theirs too, ended. `mail` is made by src/email/outgoing.ts. Returns { message, isNew, pending, events }.
 create or replace function public.record_outbound(mail jsonb) returns jsonb language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare t uuid := current_tenant(); box uuid := (mail ->> 'inboxId')::uuid; chan uuid := (mail ->> 'channelId')::uuid; msg uuid := (mail ->> 'messageId')::uuid;
-  account uuid := (select account_of_domain(i.domain_id) from inboxes i where i.tenant_id = t and i.id = box); said record; events jsonb := '[]'; pending jsonb; refused jsonb; data jsonb;
+  account uuid := (select account_of_domain(i.domain_id) from inboxes i where i.tenant_id = t and i.id = box); said record; d record;
+  reason text; events jsonb := '[]'; pending jsonb := '[]'; refused jsonb := '[]'; data jsonb;
 begin
   perform must_send_from(box, mail -> 'bound');
   perform refuse_unless(sending_place(box) = mail -> 'place', 'conflict', '{"stale": true}');
-  insert into files (tenant_id, id, name, content_type, size, sha256, status, created_by, attached_at, completed_at)
-    select t, f.id, f.name, f."contentType", f.size, f.sha256, 'completed', current_user_id(), now(), now()
-      from jsonb_to_recordset(mail -> 'files') f(id uuid, name text, "contentType" text, size bigint, sha256 text);
+  if mail -> 'files' <> '[]' then
+    insert into files (tenant_id, id, name, content_type, size, sha256, status, created_by, attached_at, completed_at)
+      select t, f.id, f.name, f."contentType", f.size, f.sha256, 'completed', current_user_id(), now(), now()
+        from jsonb_to_recordset(mail -> 'files') f(id uuid, name text, "contentType" text, size bigint, sha256 text);
+  end if;
   if mail ? 'created' then
     insert into channels (tenant_id, id, medium, type, name, inbox_id) values (t, chan, 'email', 'email', mail ->> 'name', box) on conflict do nothing;
     data := mail -> 'created';
     events := told_of(record_item(chan, 'channel.created', data, mail #> '{webhooks,channel.created}'));
+  else
+    update channels c set trashed_at = null where c.tenant_id = t and c.id = chan and c.trashed_at is not null;
   end if;
   select * into said from record_messages(chan, jsonb_build_array(mail -> 'send'), jsonb_build_array(jsonb_build_object('n', 0, 'userId', current_user_id())));
   if said.code = 'duplicate' then
@@ -93,7 +99,6 @@ begin
   events := events || jsonb_build_array(jsonb_build_object('id', said.event, 'streamKind', 'channel', 'streamId', chan, 'seq', said.seq,
     'type', 'message.new', 'createdAt', iso(now()), 'payload',
     case when is_heard('channel', chan, 'message.new') then said.payload end, 'audience', said.audience, 'deliveries', to_jsonb(said.deliveries)));
-  update channels c set trashed_at = null where c.tenant_id = t and c.id = chan and c.trashed_at is not null;
   insert into emails (tenant_id, message_id, inbox_id, rfc_id, fingerprint, subject, text, html, sent_at, raw_key, raw_size, authenticated, stream, tags, why)
     select t, msg, box, e."rfcId", msg::text, e.subject, e.text, e.html, now(), e."rawKey", e."rawSize", true, e.stream,
       array(select jsonb_array_elements_text(e.tags)), e.why
@@ -104,15 +109,17 @@ begin
       from jsonb_to_recordset(mail -> 'recipients') r(kind text, position int, address text, written text, name text);
   insert into message_references (tenant_id, message_id, inbox_id, referenced_id, kind, position)
     select t, msg, box, i.id, i.kind, i.position from jsonb_to_recordset(mail -> 'ids') i(id text, kind text, position int) on conflict do nothing;
-  with given as materialized (select d.*, suppressed_reason(d.recipient, mail ->> 'stream') as reason
-      from jsonb_to_recordset(mail -> 'deliveries') d(id uuid, recipient text, content jsonb, entry uuid)),
-    put as (insert into deliveries (tenant_id, id, channel_id, message_id, medium, integration_id, recipient, content, status, error)
-      select t, g.id, chan, msg, 'email', account, g.recipient, g.content, case when g.reason is null then 'pending' else 'suppressed' end, g.reason from given g),
-    entered as (insert into delivery_events (tenant_id, id, delivery_id, status, details)
-      select t, g.entry, g.id, 'suppressed', jsonb_build_object('reason', g.reason) from given g where g.reason is not null)
-  select coalesce(jsonb_agg(jsonb_build_object('deliveryId', g.id, 'recipient', g.recipient, 'details', jsonb_build_object('reason', g.reason)))
-      filter (where g.reason is not null), '[]'),
-      coalesce(jsonb_agg(g.id) filter (where g.reason is null), '[]') into refused, pending from given g;
+  for d in select * from jsonb_to_recordset(mail -> 'deliveries') x(id uuid, recipient text, content jsonb, entry uuid) loop
+    reason := suppressed_reason(d.recipient, mail ->> 'stream');
+    insert into deliveries (tenant_id, id, channel_id, message_id, medium, integration_id, recipient, content, status, error)
+      values (t, d.id, chan, msg, 'email', account, d.recipient, d.content, case when reason is null then 'pending' else 'suppressed' end, reason);
+    if reason is null then
+      pending := pending || to_jsonb(d.id);
+    else
+      insert into delivery_events (tenant_id, id, delivery_id, status, details) values (t, d.entry, d.id, 'suppressed', jsonb_build_object('reason', reason));
+      refused := refused || jsonb_build_object('deliveryId', d.id, 'recipient', d.recipient, 'details', jsonb_build_object('reason', reason));
+    end if;
+  end loop;
   data := (mail -> 'sent') || jsonb_build_object('channelId', chan, 'suppressed', (select coalesce(jsonb_agg(r -> 'recipient'), '[]') from jsonb_array_elements(refused) r));
   events := events || told_of(record_item(chan, 'email.sent', data, mail #> '{webhooks,email.sent}'));
   for data in select r from jsonb_array_elements(refused) r loop

@@ -8,7 +8,7 @@ import { described, descriptionOf, objectKey } from "../files/objects";
 import { mediaType, OCTETS } from "../files/types";
 import { boundsOf, type Context } from "../lib/context";
 import { sha256Hex } from "../lib/crypto";
-import { db, Replay } from "../lib/db";
+import { db, prebuilt, Replay } from "../lib/db";
 import { ApiError } from "../lib/errors";
 import { plainName } from "../lib/file-names";
 import { newId } from "../lib/ids";
@@ -246,8 +246,10 @@ async function bouncesTo({ env, tenantId }: Context, place: Place, deliveryId: s
   return (takesTags ? await tokenAddress(env, tenantId, base, "bounce", deliveryId) : null) ?? base;
 }
 
-export const recording = (mail: Posted["mail"]) =>
-  db.select({ recorded: sql<Outcome>`r`.as("r") }).from(sql`record_outbound(${JSON.stringify(mail)}::jsonb) r`);
+const recordOutbound = prebuilt(
+  db.select({ recorded: sql<Outcome>`r`.as("r") }).from(sql`record_outbound(${sql.placeholder("mail")}::jsonb) r`),
+);
+export const recording = (mail: Posted["mail"]) => recordOutbound({ mail: JSON.stringify(mail) });
 
 /** Of a mail that was surely not recorded nothing is kept. Where nobody knows, its bytes stay: better one too many than one too few. */
 export async function forgetRefused(ctx: Context, posted: Pick<Posted, "keys">, error: unknown): Promise<void> {

@@ -6,7 +6,7 @@ import { mediaType, OCTETS } from "../files/types";
 import { currentTenant } from "../lib/columns";
 import type { Context } from "../lib/context";
 import { sha256Hex } from "../lib/crypto";
-import { asTenant, db } from "../lib/db";
+import { asTenant, db, prebuilt } from "../lib/db";
 import { plainName } from "../lib/file-names";
 import { newId } from "../lib/ids";
 import { originalOf } from "../mail/bounce-reports";
@@ -76,12 +76,14 @@ export async function cluesOf(ctx: Context, raw: ClaimedRaw, mail: Mail) {
 
 export type Read = { raw: ClaimedRaw; mail: Mail; files: MailFile[]; clues: Clues; answer: Answer };
 
+const recordOne = prebuilt(db.select(RECORDED).from(sql`record_inbound(${sql.placeholder("mail")}::jsonb)`));
+
 /** All or none. Tells which mails will never be a message; others may have become one by an earlier reading. */
 export async function recordInbound(ctx: Context, reads: readonly Read[]): Promise<Set<string>> {
   const records = await Promise.all(reads.map((read) => recordOf(ctx, read)));
   const answers = reads.flatMap(({ answer }, i) => (answer ? [{ answer, i }] : []));
   const lock = records.map(({ inboxId, ids }) => ({ inboxId, ids: ids.map(({ id }) => ({ id })) }));
-  const record = records.map((one) => db.select(RECORDED).from(sql`record_inbound(${JSON.stringify(one)}::jsonb)`));
+  const record = records.map((mail) => recordOne({ mail: JSON.stringify(mail) }));
   const kept = db
     .select({ id: inboundRaw.id, status: inboundRaw.status, messageId: inboundRaw.messageId })
     .from(inboundRaw)

@@ -1,37 +1,26 @@
-import { type NeonQueryFunction, neon, neonConfig, types } from "@neondatabase/serverless";
+import { neonConfig } from "@neondatabase/serverless";
 import { Column, fillPlaceholders, is, SQL, sql } from "drizzle-orm";
 import type { BatchItem, BatchResponse } from "drizzle-orm/batch";
 import { drizzle } from "drizzle-orm/neon-http";
-import { isoOf } from "./columns";
 import type { Context } from "./context";
 import { enterCredential } from "./credential";
 import { ApiError, constraintRefusal, databaseFault, type ErrorCode, isErrorCode } from "./errors";
+import { named, type Result, run, type Statement } from "./neon";
 
 /** Builds queries and cannot run them: `asTenant` is the only way to the database. */
 export const db = drizzle.mock();
 
-type Client = NeonQueryFunction<false, true>;
-let connected: { url: string; client: Client } | undefined;
-
-/** A moment is text, in code as on the wire: making a Date of it and text of that took a tenth of a list's time. */
-const TYPES = {
-  getTypeParser: ((id: number, format: never) =>
-    id === types.builtins.TIMESTAMPTZ ? isoOf : types.getTypeParser(id, format)) as typeof types.getTypeParser,
-};
-
 /** Knows no tenant: for looking up credentials and for doors that work across tenants. */
-export function connect(env: Env): Client {
-  if (connected?.url !== env.APP_DATABASE_URL) {
-    if (env.DATABASE_ENDPOINT) neonConfig.fetchEndpoint = () => env.DATABASE_ENDPOINT;
-    connected = { url: env.APP_DATABASE_URL, client: neon(env.APP_DATABASE_URL, { fullResults: true, types: TYPES }) };
-  }
-  return connected.client;
+export function connect(env: Env): (statements: Statement[]) => Promise<Result[]> {
+  if (env.DATABASE_ENDPOINT) neonConfig.fetchEndpoint = () => env.DATABASE_ENDPOINT;
+  return (statements) => run(env.APP_DATABASE_URL, statements);
 }
 
 /** One row of a door, outside any tenant. */
 export async function askDoor<T>(env: Env, query: string, params: unknown[]): Promise<T | undefined> {
-  const { rows } = await connect(env).query(query, params).catch(rethrow);
-  return rows[0] as T | undefined;
+  const [result] = await connect(env)([{ query, params }]).catch(rethrow);
+  const row = result!.rows[0];
+  return row && (named(result!, row) as T);
 }
 
 /** The isolate's copy of the tenant's settings is out of date: reload it and try once more. */
@@ -54,7 +43,6 @@ export class Replay extends Error {
 
 type Prepared = {
   getQuery(): { sql: string; params: unknown[] };
-  isResponseInArrayMode(): boolean;
   fields?: { path: string[]; field: unknown }[];
   mapResult(result: { rows: unknown[] }, fromBatch: boolean): unknown;
 };
@@ -85,21 +73,22 @@ export async function asTenant<U extends BatchItem<"pg">, T extends Readonly<[U,
     const recorded = ctx.once.answer[Symbol.iterator]();
     return prepared.map((p) => (p.fields ? mapped(p, recorded.next().value ?? []) : undefined)) as never;
   }
-  const client = connect(ctx.env);
-  const enter = client.query("select * from door.enter($1::jsonb)", [JSON.stringify(enterCredential(ctx))]);
-  const once = ctx.once && client.query("select once($1, $2, $3)", [ctx.once.key, ctx.once.fingerprint, ctx.once.seed]);
-  const work = prepared.map((p) => {
+  const before: Statement[] = [
+    { query: "select * from door.enter($1::jsonb)", params: [JSON.stringify(enterCredential(ctx))] },
+  ];
+  if (ctx.once) {
+    const { key, fingerprint, seed } = ctx.once;
+    before.push({ query: "select once($1, $2, $3)", params: [key, fingerprint, seed] });
+  }
+  const work = prepared.map((p): Statement => {
     const { sql: text, params } = p.getQuery();
-    return client.query(ctx.once && p.fields ? remembered(text, p.fields.length) : text, params, {
-      fullResults: true,
-      arrayMode: p.isResponseInArrayMode() as false,
-    });
+    return { query: ctx.once && p.fields ? remembered(text, p.fields.length) : text, params };
   });
-  const before = once ? [enter, once] : [enter];
-  const results = await client.transaction([...before, ...work], { fullResults: true }).catch(rethrow);
+  const results = await connect(ctx.env)([...before, ...work]).catch(rethrow);
   return prepared.map((p, i) => {
-    const result = results[i + before.length] as { rows: unknown[] };
-    return p.fields ? mapped(p, result.rows) : p.mapResult(result, true);
+    const result = results[i + before.length]!;
+    if (p.fields) return mapped(p, result.rows);
+    return { ...result, rows: result.rows.map((row) => named(result, row)) };
   }) as never;
 }
 

@@ -1,4 +1,3 @@
-import { toBase64 } from "../lib/crypto";
 import type { Header, Mailbox } from "../mail/mail";
 import { emailOf } from "./email";
 import type { Group } from "./provider";
@@ -15,13 +14,13 @@ export type MailParts = {
   html: string | null;
   /** Those that the vendors take by name are not among them. */
   headers: { name: string; value: string }[];
-  attachments: { filename: string; contentType: string; contentId: string | null; base64: string }[];
+  attachments: { filename: string; contentType: string; contentId: string | null; content: Uint8Array<ArrayBuffer> }[];
 };
 
 /** A mail in pieces, for vendors that put mails together themselves. The raw mail alone says what is in it. */
-export async function mailParts(outgoing: Group): Promise<MailParts> {
+export async function mailParts(outgoing: Group, raw?: Uint8Array): Promise<MailParts> {
   const { readMail } = await import("../mail/read");
-  const mail = await readMail(await outgoing[0].mail());
+  const mail = await readMail(raw ?? (await outgoing[0].mail()));
   const { from } = emailOf(outgoing[0]);
   const { to, cc, bcc } = recipientsOf(outgoing, [...mail.to, ...mail.cc]);
   return {
@@ -35,8 +34,7 @@ export async function mailParts(outgoing: Group): Promise<MailParts> {
     headers: mail.headers.filter(isOwn).map(({ name, value }) => ({ name, value: value.replaceAll(/\s+/g, " ") })),
     attachments: mail.attachments.map(({ filename, contentType, contentId, content }, i) => ({
       filename: filename ?? `attachment-${i + 1}`,
-      ...{ contentType, contentId },
-      base64: toBase64(content),
+      ...{ contentType, contentId, content },
     })),
   };
 }

@@ -89,8 +89,8 @@ export const postmark = {
       ...(text !== null && { TextBody: text }),
       ...(html !== null && { HtmlBody: html }),
       Headers: [...kept, ...headers].map(({ name, value }) => ({ Name: name, Value: value })),
-      Attachments: attachments.map(({ filename, contentType, contentId, base64 }) => ({
-        ...{ Name: filename, Content: base64, ContentType: contentType },
+      Attachments: attachments.map(({ filename, contentType, contentId, content }) => ({
+        ...{ Name: filename, Content: toBase64(content), ContentType: contentType },
         ...(contentId !== null && { ContentID: `cid:${contentId}` }),
       })),
       MessageStream: emailOf(outgoing[0]).stream === "transactional" ? transactionalStream : broadcastStream,

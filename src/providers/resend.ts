@@ -1,4 +1,4 @@
-import { sha256Hex } from "../lib/crypto";
+import { sha256Hex, toBase64 } from "../lib/crypto";
 import { z } from "../lib/validate";
 import { mailboxText, mailParts } from "./mail-parts";
 import { type Account, type Group, type Identity, type Io, type Provider, ProviderError } from "./provider";
@@ -60,8 +60,8 @@ export const resend = {
       ...(text !== null && { text }),
       ...(html !== null && { html }),
       headers: Object.fromEntries(headers.map(({ name, value }) => [name, value])),
-      attachments: attachments.map(({ filename, contentType, contentId, base64 }) => ({
-        ...{ filename, content: base64, content_type: contentType },
+      attachments: attachments.map(({ filename, contentType, contentId, content }) => ({
+        ...{ filename, content: toBase64(content), content_type: contentType },
         ...(contentId !== null && { content_id: contentId }),
       })),
       ...(outgoing.length === 1 && { tags: [{ name: DELIVERY_TAG, value: outgoing[0].id }] }),

@@ -107,11 +107,8 @@ export class Channel extends DurableObject<Env> {
     this.presence.tellTyping();
   }
 
-  /** What was said up to this number is not for this user any more. */
   beginHistory(userId: string, behind: number): void {
-    for (const [socket, watcher] of this.sockets.watchers)
-      if (watcher.userId === userId)
-        this.sockets.keep(socket, { ...watcher, firstSeq: Math.max(watcher.firstSeq, behind) });
+    this.sockets.beginHistory(userId, behind);
   }
 
   setPresence(userId: string, deviceId: string | null, presence: Presence): void {

@@ -33,34 +33,41 @@ export function newSockets(ctx: DurableObjectState, gone: (watchers: Watcher[]) 
   function accept(admitted: Admitted): { client: WebSocket; socket: WebSocket; watcher: Watcher | null } {
     const { 0: client, 1: socket } = new WebSocketPair();
     ctx.acceptWebSocket(socket);
-    const code = endedCode(admitted.id);
+    const code = recalled<string>("ended", admitted.id);
     if (code !== undefined) {
       sayBye(socket, code);
       return { client, socket, watcher: null };
     }
     const now = Date.now();
-    const watcher: Watcher = { ...admitted, presence: admitted.presence ?? "online", since: now, activeAt: now };
+    const firstSeq = Math.max(admitted.firstSeq, recalled<number>("begun", admitted.userId) ?? 0);
+    const presence = admitted.presence ?? "online";
+    const watcher: Watcher = { ...admitted, firstSeq, presence, since: now, activeAt: now };
     keep(socket, watcher);
     return { client, socket, watcher };
   }
 
-  type Remembered = { code: string; at: number };
+  type Remembered<T> = Record<string, { told: T; at: number }>;
 
-  function endedCode(id: string): string | undefined {
-    return kv.get<Record<string, Remembered>>("ended")?.[id]?.code;
+  const recalled = <T>(what: string, id: string): T | undefined => kv.get<Remembered<T>>(what)?.[id]?.told;
+
+  /** For those who were let in before and have yet to arrive here, within the next minute. */
+  function remember<T>(what: string, ids: readonly string[], told: T): void {
+    const at = Date.now();
+    const known = Object.entries(kv.get<Remembered<T>>(what) ?? {}).filter(([, one]) => one.at > at - REMEMBERED_MS);
+    kv.put(what, Object.fromEntries([...known, ...ids.map((id) => [id, { told, at }] as const)]));
   }
 
-  /** Closes the sockets of these rows, and those that arrive within the next minute. */
+  /** Closes the sockets of these rows. */
   function end({ ids, code }: Ended): void {
-    const now = Date.now();
-    const remembered = Object.entries(kv.get<Record<string, Remembered>>("ended") ?? {}).filter(
-      ([, { at }]) => at > now - REMEMBERED_MS,
-    );
-    kv.put("ended", {
-      ...Object.fromEntries(remembered),
-      ...Object.fromEntries(ids.map((id) => [id, { code, at: now }])),
-    });
+    remember("ended", ids, code);
     endWhere(({ id }) => (ids.includes(id) ? code : null));
+  }
+
+  /** What was said up to this number is not for this user any more. */
+  function beginHistory(userId: string, behind: number): void {
+    remember("begun", [userId], behind);
+    for (const [socket, watcher] of watchers)
+      if (watcher.userId === userId) keep(socket, { ...watcher, firstSeq: Math.max(watcher.firstSeq, behind) });
   }
 
   /** Closes each socket that there is a reason to. */
@@ -154,7 +161,22 @@ export function newSockets(ctx: DurableObjectState, gone: (watchers: Watcher[]) 
     if (!verdict.ok) throw new ApiError("rate_limited", undefined, { reset: verdict.retryAfter });
   }
 
-  return { watchers, keep, accept, end, endWhere, close, lost, say, tell, reap, schedule, heard, mustBeWithinLimit };
+  return {
+    watchers,
+    keep,
+    accept,
+    beginHistory,
+    end,
+    endWhere,
+    close,
+    lost,
+    say,
+    tell,
+    reap,
+    schedule,
+    heard,
+    mustBeWithinLimit,
+  };
 }
 
 export type Sockets = ReturnType<typeof newSockets>;

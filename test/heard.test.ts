@@ -84,3 +84,22 @@ it.runIf(inject("realPostgres"))("what happens just as the first watcher comes r
     await vi.waitUntil(knows, { timeout: 3_000, interval: 5 });
   }
 });
+
+it.runIf(inject("realPostgres"))(
+  "what is cleared just as its reader begins to watch stays away from them",
+  async () => {
+    const tenant = await newTenant();
+    const [ann, bob] = [await newPerson(tenant), await newPerson(tenant)];
+    for (let race = 0; race < 30; race++) {
+      const id = await newRoom(tenant, [ann, bob]);
+      const said = (await ann.post(`/v1/channels/${id}/messages`, { text: "Hello" })).body;
+
+      const [socket] = await Promise.all([bob.watch(id), bob.patch(`/v1/channels/${id}/own`, { clearHistory: true })]);
+
+      await ann.patch(`/v1/messages/${said.id}`, { text: "Old words" });
+      await ann.post(`/v1/channels/${id}/messages`, { text: "New words" });
+      await socket.until(({ type, data }) => type === "message.new" && data.message.text === "New words");
+      expect(JSON.stringify(socket.frames)).not.toContain("Old words");
+    }
+  },
+);

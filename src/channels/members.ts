@@ -24,8 +24,8 @@ const ofMember = (ctx: Context, channelId: string, userId: string | SQL): SQL =>
   )!;
 
 /** A new member starts with what is there read, so that an old channel is not full of unread. */
-const caughtUp = (channelId: string, what: "last_seq" | "last_ordinal") =>
-  sql<number>`coalesce((select s.${sql.raw(what)} from streams s where s.tenant_id = current_tenant() and s.kind = 'channel' and s.id = ${channelId}), 0)`;
+const caughtUp = (channelId: string, what: "last_seq" | "last_ordinal", lock = sql``) =>
+  sql<number>`coalesce((select s.${sql.raw(what)} from streams s where s.tenant_id = current_tenant() and s.kind = 'channel' and s.id = ${channelId} ${lock}), 0)`;
 
 /** The acting user as owner, and these; each told as member.added. */
 export function insertMembers(ctx: Context, channelId: string, members: readonly NewMember[]): BatchItem<"pg">[] {
@@ -219,7 +219,8 @@ export async function updateOwnMembership(
     pinnedAt: time(pinned),
     archivedAt: time(archived),
     hiddenOrdinal: hidden === undefined ? undefined : hidden ? caughtUp(channelId, "last_ordinal") : null,
-    historySeq: clearHistory ? caughtUp(channelId, "last_seq") : undefined,
+    // Whoever opens a socket holds the row: it is there and told when this looks for it, or it opens behind this.
+    historySeq: clearHistory ? caughtUp(channelId, "last_seq", sql`for no key update`) : undefined,
   });
   const [, , rows, watching] = await asTenant(ctx, [
     mustSee(channelId),

@@ -1,31 +1,16 @@
-import { Hono, type Context as HonoContext } from "hono";
+import type { Context as HonoContext } from "hono";
 import { asSystem } from "../auth/system";
 import { recordReceipts } from "../deliveries/receipts";
 import type { Context } from "../lib/context";
-import { ApiError, ERRORS } from "../lib/errors";
+import { ApiError } from "../lib/errors";
 import { takeToken } from "../lib/limits";
-import { pageHeaders } from "../lib/page-headers";
+import { Page, signedPages } from "../lib/pages";
 import type { AppEnv } from "../lib/route";
-import { Page } from "../webhooks/portal-views";
 import { isUnsubscribed, resubscribe, unsubscribe } from "./opt-out";
 import { readUnsubscription, type Unsubscription } from "./unsubscribe";
 
 /** Where the link of a mail leads. Works without scripts and without a login; looking at it changes nothing. */
-export const unsubscribePages = new Hono<AppEnv>();
-
-unsubscribePages.use("/unsubscribe/*", pageHeaders);
-
-unsubscribePages.onError((thrown, c) => {
-  const error = thrown instanceof ApiError ? thrown : new ApiError("internal");
-  const [status, title] = ERRORS[error.code];
-  return c.html(
-    <Page title={title}>
-      <h1>{title}</h1>
-      <p>{error.message}</p>
-    </Page>,
-    status,
-  );
-});
+export const unsubscribePages = signedPages("/unsubscribe/*");
 
 /** Of one address: enough for anybody's clicks, too few to be a nuisance. */
 const PER_MINUTE = 60;

@@ -1,34 +1,20 @@
-import { Hono, type Context as HonoContext } from "hono";
+import type { Context as HonoContext } from "hono";
 import { asSystem } from "../auth/system";
 import type { Context } from "../lib/context";
-import { ApiError, ERRORS } from "../lib/errors";
+import { ApiError } from "../lib/errors";
 import { takeToken } from "../lib/limits";
-import { pageHeaders } from "../lib/page-headers";
+import { signedPages } from "../lib/pages";
 import type { AppEnv } from "../lib/route";
 import { listEventTypes } from "./event-types";
 import { rotateSecret } from "./keys";
 import { getDelivery, listAttempts, listDeliveries, redeliver } from "./log";
 import { type PortalEdit, type PortalPass, readPortalPass } from "./portal";
-import { Deliveries, NewSecret, OneDelivery, Page, Settings } from "./portal-views";
+import { Deliveries, NewSecret, OneDelivery, Settings } from "./portal-views";
 import { DELIVERY_STATUSES } from "./schema";
 import { getWebhook, updateWebhook } from "./service";
 
 /** What a tenant's own customer sees of one endpoint. Works without scripts; there are none. */
-export const portalPages = new Hono<AppEnv>();
-
-portalPages.use("/portal/*", pageHeaders);
-
-portalPages.onError((thrown, c) => {
-  const error = thrown instanceof ApiError ? thrown : new ApiError("internal");
-  const [status, title] = ERRORS[error.code];
-  return c.html(
-    <Page title={title}>
-      <h1>{title}</h1>
-      <p>{error.message}</p>
-    </Page>,
-    status,
-  );
-});
+export const portalPages = signedPages("/portal/*");
 
 const PER_MINUTE = 120;
 

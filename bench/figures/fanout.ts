@@ -19,6 +19,7 @@ export const fanout: Bench = {
   names: ["fanout_1000x20_p99_vs_floor", "fanout_1000x200_vs_floor"],
   async measure(stack) {
     const mine = await openSockets("parley", await watchersOf(stack));
+    await stack.analyze();
     const calm = await measured(stack, mine, "echo", 20);
     const busy = await measured(stack, mine, "coalesce", 200);
     await mine.close();

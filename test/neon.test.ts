@@ -16,6 +16,7 @@ afterEach(() => {
 });
 
 it("where no endpoint is named, statements go to Neon's own for the host, several of them as one transaction", async () => {
+  neonConfig.fetchEndpoint = undefined as never;
   const asked: { at: string; headers: Record<string, string>; body: unknown }[] = [];
   neonConfig.fetchFunction = async (
     at: string,

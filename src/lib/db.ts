@@ -11,7 +11,7 @@ import { named, type Result, run, type Statement } from "./neon";
 export const db = drizzle.mock();
 
 /** Knows no tenant: for looking up credentials and for doors that work across tenants. */
-export function connect(env: Env): (statements: Statement[]) => Promise<Result[]> {
+function connect(env: Env): (statements: Statement[]) => Promise<Result[]> {
   if (env.DATABASE_ENDPOINT) neonConfig.fetchEndpoint = () => env.DATABASE_ENDPOINT;
   return (statements) => run(env.APP_DATABASE_URL, statements);
 }

@@ -3,7 +3,7 @@ import { isoOf } from "./columns";
 
 /**
  * The driver's protocol, by the driver's own settings, readers and errors. Its query functions parse the connection string
- * several times for each call, which took as long as all else that the Worker does for a short query.
+ * several times for each call.
  */
 export type Statement = { query: string; params: unknown[] };
 export type Result = { fields: { name: string; dataTypeID: number }[]; rows: unknown[][]; rowCount: number | null };
@@ -53,16 +53,14 @@ async function ask(url: string, init: RequestInit): Promise<Response> {
   }
 }
 
-const endpoints = new Map<string, string>();
+const parsed = new Map<string, URL>();
 
 function endpointOf(connectionString: string): string {
   const { fetchEndpoint } = neonConfig;
   if (typeof fetchEndpoint === "string") return fetchEndpoint;
-  const known = endpoints.get(connectionString);
-  const { hostname, port } = known ? ({} as URL) : new URL(connectionString);
-  const url = known ?? fetchEndpoint(hostname, port);
-  endpoints.set(connectionString, url);
-  return url;
+  const url = parsed.get(connectionString) ?? new URL(connectionString);
+  parsed.set(connectionString, url);
+  return fetchEndpoint(url.hostname, url.port);
 }
 
 /** As text, which PostgreSQL reads by the type it expects. */
